@@ -1,0 +1,1 @@
+"""The kit for extension authors: a pytest plugin, installed with the package."""
