@@ -1,1 +1,60 @@
-"""The kit for extension authors: a pytest plugin, installed with the package."""
+"""The kit for extension authors: a pytest plugin, installed with the package.
+
+Nothing heavy is imported until a test asks for a fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from scheduler_daemon.database.temporary import TemporaryServer
+
+
+class MakeDatabase(Protocol):
+    def __call__(self, *migration_folders: Path, scheduler: bool = True) -> str:
+        """The URL of a fresh database in which these folders' migrations are applied."""
+
+
+@pytest.fixture(scope="session")
+def _scheduler_server() -> Iterator[TemporaryServer]:
+    from scheduler_daemon.database.temporary import TemporaryServer
+
+    server = TemporaryServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def scheduler_postgres(_scheduler_server: TemporaryServer) -> str:
+    """The URL of a PostgreSQL server that lives as long as this run of the tests (superuser, no TCP)."""
+    return _scheduler_server.url
+
+
+@pytest.fixture
+def make_database(_scheduler_server: TemporaryServer) -> Iterator[MakeDatabase]:
+    """A factory of fresh databases: `make_database(folder, …)`; dropped after the test."""
+    from scheduler_daemon.database.temporary import scheduler_sets
+
+    made: list[str] = []
+
+    def make(*migration_folders: Path, scheduler: bool = True) -> str:
+        made.append(_scheduler_server.make_database(*scheduler_sets(*migration_folders, scheduler=scheduler)))
+        return made[-1]
+
+    yield make
+    for url in made:
+        _scheduler_server.drop_database(url)
+
+
+@pytest.fixture
+def scheduler_database(make_database: MakeDatabase) -> str:
+    """The URL of a fresh database with the daemon's schema `scheduler`."""
+    return make_database()

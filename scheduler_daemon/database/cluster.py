@@ -1,0 +1,141 @@
+"""A folder with a PostgreSQL cluster in it: made, configured, started. Everything here blocks.
+
+FOLDER/data              the cluster; appears in one rename, complete
+FOLDER/data.unfinished   an initdb that has not ended
+FOLDER/postgresql.conf   written at each start; `local.conf` beside it, if any, is read after it
+FOLDER/postgres.log      what the server says
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from scheduler_daemon.database.binaries import Binaries
+from scheduler_daemon.database.confinement import Confinement, confinement
+from scheduler_daemon.errors import DatabaseUnusableError
+
+SUPERUSER = "postgres"
+PORT = 5432
+SHARED_MEMORY = Path("/dev", "shm")
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "32MB",
+    "work_mem": "8MB",
+    "maintenance_work_mem": "64MB",
+    "huge_pages": "off",
+    "jit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "256MB",
+    "min_wal_size": "32MB",
+    "max_worker_processes": "2",
+    "max_parallel_workers_per_gather": "0",
+    "max_logical_replication_workers": "0",
+    "autovacuum_max_workers": "1",
+    "client_connection_check_interval": "1s",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %a ",
+    "log_checkpoints": "off",
+    "log_min_messages": "warning",
+    "logging_collector": "off",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    folder: Path
+    binaries: Binaries
+    sockets: Path
+    """The folder of the server's socket, 0700."""
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "postgres.log"
+
+    @property
+    def confinement(self) -> Confinement:
+        try:
+            return confinement(self.data.stat().st_uid if self.data.exists() else None)
+        except DatabaseUnusableError as exc:
+            raise DatabaseUnusableError(f"{self.data}: {exc}" if self.data.exists() else str(exc)) from exc
+
+    def url(self, database: str, user: str = SUPERUSER) -> str:
+        return f"postgresql://{user}@/{database}?host={quote(str(self.sockets), safe='')}&port={PORT}"
+
+    def create(self, *, sync: bool = True) -> None:
+        """Make the cluster, in UTF-8 with PostgreSQL's own C.UTF-8 rules, which no system update changes."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished = self.folder / "data.unfinished"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        options = ["--auth-local=trust", "--auth-host=reject", f"--username={SUPERUSER}", "--encoding=UTF8"]
+        builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
+        options += builtin if self.binaries.major >= 17 else ("--locale=C.UTF-8",)
+        options += ["--wal-segsize=4", "--no-instructions", *([] if sync else ["--no-sync"])]
+        command = self.confinement.command(
+            self.binaries.program("initdb"), f"--pgdata={unfinished}", *options, dies_with_parent=False
+        )
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+        if done.returncode != 0:
+            raise DatabaseUnusableError(f"initdb in {self.folder} failed: {_last_line(done.stderr)}")
+        unfinished.rename(self.data)
+
+    def configure(self, extra: Mapping[str, str] | None = None) -> None:
+        """Write postgresql.conf; `extra` settings win over ours."""
+        shared = "posix" if os.access(SHARED_MEMORY, os.W_OK) else "mmap"
+        settings = {
+            **SETTINGS,
+            "unix_socket_directories": str(self.sockets),
+            "dynamic_shared_memory_type": shared,
+            **({"io_method": "sync"} if self.binaries.major >= 18 else {}),
+            **(extra or {}),
+        }
+        lines = [f"{name} = {_quoted(value)}\n" for name, value in settings.items()]
+        text = "# Written at each start. Your own settings: local.conf beside this file.\n" + "".join(lines)
+        (self.folder / "postgresql.conf").write_text(text + "include_if_exists 'local.conf'\n")
+
+    def command(self) -> list[str]:
+        """What starts the server in the foreground."""
+        server = (self.binaries.program("postgres"), "-D", str(self.data), "-p", str(PORT))
+        configuration = f"config_file={self.folder / 'postgresql.conf'}"
+        return self.confinement.command(*server, "-c", configuration, dies_with_parent=True)
+
+    def ready(self) -> bool:
+        """Whether the server takes connections (the last line of its postmaster.pid says so)."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[7].strip() == "ready"
+
+    def last_words(self) -> str:
+        """The server's last complaint, for an error message."""
+        try:
+            return _last_line(self.log.read_text(errors="replace")[-20_000:])
+        except OSError:
+            return "it said nothing"
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    grave = [line for line in lines if "FATAL" in line or "PANIC" in line or "error:" in line]
+    return (grave or lines or ["it said nothing"])[-1]
