@@ -1,0 +1,98 @@
+"""A time zone as stretches of constant offset, found where they are needed.
+
+Instants are whole seconds since 1970-01-01 UTC. `zoneinfo` keeps its transitions to itself, so a year of
+offsets is sampled once a day when that year is first asked for, and each change is pinned to its second.
+No two changes of any IANA zone since 1970 are less than six days apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY_S = 86_400
+# Two offsets of one zone can differ by less than this: datetime allows -24 h to +24 h, both excluded.
+MARGIN_S = 2 * DAY_S
+# The instants at which some zone's calendar shows a year from 1970 to 2199.
+BEGIN_S = -DAY_S
+END_S = 84_006 * DAY_S + DAY_S
+_BLOCK_S = 365 * DAY_S
+
+
+class Stretch(NamedTuple):
+    """[`start`, `end`) of one offset; `before` and `after` are the offsets on either side, all in seconds.
+
+    An edge with the same offset on both sides is only the edge of what was looked at.
+    """
+
+    start: int
+    end: int
+    offset: int
+    before: int
+    after: int
+
+
+class Timeline:
+    """The stretches of one zone. `at` costs the same however many transitions the zone has had."""
+
+    __slots__ = ("_blocks", "_zone")
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._blocks: dict[int, tuple[Stretch, ...]] = {}
+
+    def at(self, instant: int) -> Stretch:
+        """The stretch that holds `instant`; its true edges are known at least two days either side."""
+        block = instant // _BLOCK_S
+        for stretch in self._blocks.get(block) or self._explore(block):
+            if instant < stretch.end:
+                return stretch
+        raise AssertionError(f"no stretch of {self._zone} holds {instant}")
+
+    def between(self, start: int, end: int) -> Iterator[Stretch]:
+        """The stretches that together hold [`start`, `end`), in order."""
+        while start < end:
+            stretch = self.at(start)
+            yield stretch
+            start = stretch.end
+
+    def _explore(self, block: int) -> tuple[Stretch, ...]:
+        begin, end = block * _BLOCK_S, (block + 1) * _BLOCK_S
+        changes = [
+            self._pin(day, day + DAY_S, offset)
+            for day in range(begin - MARGIN_S, end + MARGIN_S, DAY_S)
+            if (offset := self._offset(day)) != self._offset(day + DAY_S)
+        ]
+        edges = [change for change in changes if change < begin][-1:] or [begin]
+        edges += [change for change in changes if begin <= change < end]
+        edges += [change for change in changes if change >= end][:1] or [end]
+        self._blocks[block] = tuple(
+            Stretch(left, right, self._offset(left), self._offset(left - 1), self._offset(right))
+            for left, right in pairwise(edges)
+            if left < right
+        )
+        return self._blocks[block]
+
+    def _pin(self, before: int, after: int, offset: int) -> int:
+        while after - before > 1:
+            middle = (before + after) // 2
+            if self._offset(middle) == offset:
+                before = middle
+            else:
+                after = middle
+        return after
+
+    def _offset(self, instant: int) -> int:
+        offset = (EPOCH + timedelta(seconds=instant)).astimezone(self._zone).utcoffset()
+        assert offset is not None
+        return offset.days * DAY_S + offset.seconds
+
+
+@lru_cache(maxsize=256)
+def timeline(zone: tzinfo) -> Timeline:
+    """The timeline of `zone`. ZoneInfo objects compare by identity: newly read rules get a new one."""
+    return Timeline(zone)
