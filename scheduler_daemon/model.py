@@ -76,7 +76,8 @@ class JobSpec:
     """One entry of `scheduler.jobs`: what an operator asked for.
 
     `name` is the unique id, (`extension`, `job`) binds the implementation. `schedule` is the text as
-    written (six or seven fields, or a nickname), already checked. `position` is "file:line:column".
+    written (six or seven fields, or a nickname), already checked. `position` and `schedule_position` are
+    "file:line:column" of the entry and of its schedule; they do not make two entries differ.
     """
 
     name: str
@@ -99,7 +100,8 @@ class JobSpec:
     nodes: str = "any"
     tags: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    position: str = ""
+    position: str = field(default="", compare=False)
+    schedule_position: str = field(default="", compare=False)
 
     @property
     def concurrency_key(self) -> str:

@@ -1,0 +1,16 @@
+"""YAML → frozen settings: every mistake at once, each with file:line:column."""
+
+from scheduler_daemon.config.binding import Binding, bindings, doubts, section_problems, unused_sections
+from scheduler_daemon.config.loading import Loaded, Planned, load, planned
+
+__all__ = [
+    "Binding",
+    "Loaded",
+    "Planned",
+    "bindings",
+    "doubts",
+    "load",
+    "planned",
+    "section_problems",
+    "unused_sections",
+]
