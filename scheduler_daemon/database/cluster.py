@@ -8,20 +8,24 @@ FOLDER/postgres.log      what the server says
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 from scheduler_daemon.database.binaries import Binaries
 from scheduler_daemon.database.confinement import Confinement, confinement
-from scheduler_daemon.errors import DatabaseUnusableError
+from scheduler_daemon.errors import DatabaseUnavailableError, DatabaseUnusableError
 
 SUPERUSER = "postgres"
 PORT = 5432
+SPACE = 100 * 1024 * 1024
+"""Bytes of disk that a new cluster wants."""
 SHARED_MEMORY = Path("/dev", "shm")
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
@@ -77,22 +81,54 @@ class Cluster:
     def url(self, database: str, user: str = SUPERUSER) -> str:
         return f"postgresql://{user}@/{database}?host={quote(str(self.sockets), safe='')}&port={PORT}"
 
+    def exists(self) -> bool:
+        """Whether there is a cluster, whole. An empty folder in its place is removed."""
+        with contextlib.suppress(OSError):
+            self.data.rmdir()
+        return self.data.exists()
+
+    def check(self) -> None:
+        """Raises DatabaseUnusableError unless these programs can serve this cluster, as this user."""
+        try:
+            major = int((self.data / "PG_VERSION").read_text())
+        except (OSError, ValueError) as exc:
+            raise DatabaseUnusableError(
+                f"{self.data} is not a PostgreSQL data directory (no PG_VERSION in it); move it away"
+            ) from exc
+        ours = self.binaries.major
+        if major < ours:
+            raise DatabaseUnusableError(
+                f"{self.data} was made by PostgreSQL {major}, and this is {ours}: "
+                "run scheduler-daemon upgrade-database"
+            )
+        if major > ours:
+            raise DatabaseUnusableError(
+                f"{self.data} was made by PostgreSQL {major}, which is newer than this one, {ours}; "
+                "install the version of the daemon that made it"
+            )
+        _ = self.confinement
+
     def create(self, *, sync: bool = True) -> None:
         """Make the cluster, in UTF-8 with PostgreSQL's own C.UTF-8 rules, which no system update changes."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = self.folder / "data.unfinished"
         if unfinished.exists():
             shutil.rmtree(unfinished)
+        free = shutil.disk_usage(self.folder).free
+        if free < SPACE:
+            raise DatabaseUnavailableError(
+                f"{self.folder}: a new database needs {SPACE >> 20} MB of disk, and {free >> 20} MB are free"
+            )
         options = ["--auth-local=trust", "--auth-host=reject", f"--username={SUPERUSER}", "--encoding=UTF8"]
         builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
         options += builtin if self.binaries.major >= 17 else ("--locale=C.UTF-8",)
         options += ["--wal-segsize=4", "--no-instructions", *([] if sync else ["--no-sync"])]
         command = self.confinement.command(
-            self.binaries.program("initdb"), f"--pgdata={unfinished}", *options, dies_with_parent=False
+            self.binaries.program("initdb"), f"--pgdata={unfinished}", *options, dies_with_parent=True
         )
         done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
         if done.returncode != 0:
-            raise DatabaseUnusableError(f"initdb in {self.folder} failed: {_last_line(done.stderr)}")
+            raise DatabaseUnavailableError(f"initdb in {self.folder} failed: {_last_line(done.stderr)}")
         unfinished.rename(self.data)
 
     def configure(self, extra: Mapping[str, str] | None = None) -> None:
@@ -106,8 +142,10 @@ class Cluster:
             **(extra or {}),
         }
         lines = [f"{name} = {_quoted(value)}\n" for name, value in settings.items()]
+        if (self.folder / "local.conf").exists():
+            lines.append("include 'local.conf'\n")
         text = "# Written at each start. Your own settings: local.conf beside this file.\n" + "".join(lines)
-        (self.folder / "postgresql.conf").write_text(text + "include_if_exists 'local.conf'\n")
+        (self.folder / "postgresql.conf").write_text(text)
 
     def command(self) -> list[str]:
         """What starts the server in the foreground."""
@@ -123,10 +161,27 @@ class Cluster:
             return False
         return len(lines) >= 8 and lines[7].strip() == "ready"
 
-    def last_words(self) -> str:
-        """The server's last complaint, for an error message."""
+    def open_log(self) -> BinaryIO:
+        """postgres.log for appending, so that it can be cut while the server writes."""
+        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.fdopen(descriptor, "ab")
+
+    def log_size(self) -> int:
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def rotate_log(self, limit: int) -> None:
+        """Beyond `limit` bytes, move what postgres.log says to postgres.log.1."""
+        if self.log_size() <= limit:
+            return
+        shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+        os.truncate(self.log, 0)
+
+    def last_words(self, since: int = 0) -> str:
+        """The server's last complaint after byte `since` of its log, for an error message."""
         try:
-            return _last_line(self.log.read_text(errors="replace")[-20_000:])
+            with self.log.open("rb") as log:
+                log.seek(max(since, self.log_size() - 20_000))
+                return _last_line(log.read().decode(errors="replace"))
         except OSError:
             return "it said nothing"
 

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 
-from scheduler_daemon.database.pools import connect
+from scheduler_daemon.database.pools import Connection, border, connect, describe
 from scheduler_daemon.database.sqlfile import Statement, statements
 from scheduler_daemon.errors import MigrationError
 
@@ -86,23 +86,26 @@ async def apply(
     """
     files = [read_folder(a_set) for a_set in sets]
     async with await connect(url, application_name="scheduler-daemon migrate") as connection:
-        await _lock(connection, log)
-        recorded = await _recorded(connection)
+        with border(describe(url)):
+            await _lock(connection, log)
+            recorded = await _recorded(connection)
         if recorded is None:
-            await connection.execute(_BOOTSTRAP)
+            await _bootstrap(connection)
         todo = [
             m
             for a_set, known in zip(sets, files, strict=True)
             for m in _missing(a_set, known, recorded or {})
         ]
-        return [await _apply_one(connection, migration) for migration in todo]
+        with border(describe(url)):
+            return [await _apply_one(connection, migration) for migration in todo]
 
 
 async def pending(url: str, sets: Sequence[MigrationSet]) -> list[Migration]:
     """What `apply` would apply. Raises MigrationError as it would, short of running anything."""
     files = [read_folder(a_set) for a_set in sets]
     async with await connect(url, application_name="scheduler-daemon migrate") as connection:
-        recorded = await _recorded(connection) or {}
+        with border(describe(url)):
+            recorded = await _recorded(connection) or {}
     return [m for a_set, known in zip(sets, files, strict=True) for m in _missing(a_set, known, recorded)]
 
 
@@ -135,7 +138,7 @@ def _read(a_set: MigrationSet, file: Path) -> Migration:
     )
 
 
-async def _lock(connection: AsyncConnection[Any], log: Callable[[str], None] | None) -> None:
+async def _lock(connection: Connection, log: Callable[[str], None] | None) -> None:
     cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
     row = await cursor.fetchone()
     if row is not None and not row[0]:
@@ -144,7 +147,15 @@ async def _lock(connection: AsyncConnection[Any], log: Callable[[str], None] | N
         await connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
 
 
-async def _recorded(connection: AsyncConnection[Any]) -> Recorded | None:
+async def _bootstrap(connection: Connection) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(_BOOTSTRAP)
+    except psycopg.Error as exc:
+        raise MigrationError(f"schema scheduler cannot be made: {_message(exc)}") from exc
+
+
+async def _recorded(connection: Connection) -> Recorded | None:
     cursor = await connection.execute("SELECT to_regclass('scheduler.migrations') IS NOT NULL")
     row = await cursor.fetchone()
     if row is None or not row[0]:
@@ -172,7 +183,7 @@ def _missing(a_set: MigrationSet, known: Sequence[Migration], recorded: Recorded
     return [migration for migration in known if (a_set.owner, migration.version) not in recorded]
 
 
-async def _apply_one(connection: AsyncConnection[Any], migration: Migration) -> Applied:
+async def _apply_one(connection: Connection, migration: Migration) -> Applied:
     began = time.monotonic()
     schema = "scheduler" if migration.owner == SCHEDULER.owner else "public"
     async with connection.transaction():
@@ -196,7 +207,7 @@ async def _apply_one(connection: AsyncConnection[Any], migration: Migration) -> 
     )
 
 
-async def _execute(connection: AsyncConnection[Any], migration: Migration, statement: Statement) -> None:
+async def _execute(connection: Connection, migration: Migration, statement: Statement) -> None:
     place = f"{migration.file}:{statement.line}"
     if statement.verb in _CONTROL:
         raise MigrationError(f"{place}: {statement.verb}: a migration is one transaction already; remove it")
