@@ -1,0 +1,65 @@
+"""What every job here starts from: a connection, impatient and given back as it was, and one clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from psycopg import AsyncConnection
+
+from scheduler_core.parameters import Pace
+from scheduler_core.settings import configure, current
+from scheduler_core.sweep import Sweep, Swept
+from scheduler_core.target import Target
+from scheduler_daemon.extension import JobContext
+
+P = TypeVar("P", bound=Pace)
+
+SETTINGS: Mapping[str, str] = {
+    "lock_timeout": "50ms",  # whoever waits for a batch waits as long as it does
+    "synchronous_commit": "off",  # what a crash takes back, the next run removes again
+    "timezone": "UTC",  # what a timestamp without a zone means when it is compared with an instant
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaintenanceRun(Generic[P]):
+    """One run of a job: its connection is in autocommit mode, `now` is the server's time at the start."""
+
+    ctx: JobContext
+    connection: AsyncConnection[Any]
+    now: datetime
+    parameters: P
+
+    async def sweep(self, target: Target, note: str) -> Swept:
+        return await Sweep(self.ctx, self.connection, target, self.parameters, note=note).run()
+
+
+@asynccontextmanager
+async def maintenance(ctx: JobContext) -> AsyncIterator[MaintenanceRun[Any]]:
+    """An autocommit connection from the run's pool with our settings, which are undone at the end."""
+    async with ctx.db_pool().connection() as connection:
+        before = connection.autocommit
+        await connection.set_autocommit(True)
+        saved = await current(connection, [*SETTINGS, "statement_timeout"])
+        try:
+            await configure(connection, SETTINGS)
+            yield MaintenanceRun(
+                ctx=ctx, connection=connection, now=await _clock(connection), parameters=ctx.parameters
+            )
+        finally:
+            if not connection.closed:
+                await configure(connection, saved)
+                await connection.set_autocommit(before)
+
+
+async def _clock(connection: AsyncConnection[Any]) -> datetime:
+    """Every age is measured by the clock that wrote the rows, whatever this process's says."""
+    cursor = await connection.execute("SELECT clock_timestamp()")
+    row = await cursor.fetchone()
+    assert row is not None
+    moment: datetime = row[0]
+    return moment

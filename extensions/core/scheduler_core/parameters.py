@@ -1,0 +1,56 @@
+"""What an operator may set, with units and defaults; `jobs show` prints these."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_DAYS = 36_500
+MAX_HOURS = MAX_DAYS * 24
+
+
+def days(default: int, description: str) -> int:
+    field: int = Field(
+        default, ge=1, le=MAX_DAYS, description=description, json_schema_extra={"unit": "days"}
+    )
+    return field
+
+
+def hours(default: int, description: str) -> int:
+    field: int = Field(
+        default, ge=1, le=MAX_HOURS, description=description, json_schema_extra={"unit": "hours"}
+    )
+    return field
+
+
+class Pace(BaseModel):
+    """How a job goes about its rows; the same for every job that removes any."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enforce: bool = Field(True, description="false: only count, and say what would have been removed")
+    batch_size: int = Field(
+        1_000,
+        ge=1,
+        le=100_000,
+        description="most rows in one transaction; fewer where a batch takes over 25 ms",
+        json_schema_extra={"unit": "rows"},
+    )
+    max_rows: Annotated[int, Field(ge=1)] | None = Field(
+        1_000_000,
+        description="brake: most rows of a kind in one run, the next run carries on; null: no limit",
+        json_schema_extra={"unit": "rows"},
+    )
+    pause_percent: int = Field(
+        10,
+        ge=0,
+        le=10_000,
+        description="rest after each batch, as a share of the time that it took",
+        json_schema_extra={"unit": "percent"},
+    )
+
+
+class SessionParameters(Pace):
+    idle_hours: int = hours(1, "a session without activity for longer is ended")
+    retention_days: int = days(90, "a session that ended longer ago is removed")
