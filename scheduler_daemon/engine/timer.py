@@ -1,0 +1,98 @@
+"""APScheduler with our trigger and our executor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.jobstores.memory import MemoryJobStore
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from scheduler_daemon.clock import Clock
+
+LONGEST_SLEEP_S = 5.0
+
+
+class Instants(Protocol):
+    """What the engine needs of a timetable."""
+
+    def next_after(self, moment: datetime) -> datetime | None: ...
+
+
+class Engine:
+    """Calls `due(job names)` at each instant. Jobs with equal timetables share one timer."""
+
+    def __init__(self, clock: Clock, due: Callable[[Sequence[str]], None]) -> None:
+        self._clock = clock
+        self._due = due
+        self._scheduler = AsyncIOScheduler(timezone=UTC, jobstores={"default": MemoryJobStore()})
+        self._scheduler.add_executor(_HandOver(due), alias="default")
+        self._waker: asyncio.Task[None] | None = None
+
+    def set_plan(self, tables: Mapping[Any, Sequence[str]]) -> None:
+        """Replace all timers. Nothing is lost: instants in between are found from the watermarks."""
+        self._scheduler.remove_all_jobs()
+        for table, names in tables.items():
+            self._scheduler.add_job(
+                _never_called,
+                _Trigger(table, self._clock),
+                args=[tuple(names)],
+                misfire_grace_time=None,
+                coalesce=True,
+                max_instances=1_000_000,
+            )
+
+    async def start(self) -> None:
+        self._scheduler.start()
+        self._waker = asyncio.create_task(self._keep_awake(), name="engine-waker")
+
+    async def stop(self) -> None:
+        if self._waker is None:
+            return
+        self._waker.cancel()
+        await asyncio.gather(self._waker, return_exceptions=True)
+        self._waker = None
+        self._scheduler.shutdown(wait=False)
+
+    async def _keep_awake(self) -> None:
+        """APScheduler sleeps on a monotonic clock, as long as it takes: a stepped wall clock goes unseen."""
+        while True:
+            await asyncio.sleep(LONGEST_SLEEP_S)
+            self._scheduler.wakeup()
+
+
+class _Trigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """The next instant after now, never one of the past, told on APScheduler's own clock."""
+
+    def __init__(self, table: Instants, clock: Clock) -> None:
+        self._table = table
+        self._clock = clock
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        del previous_fire_time
+        offset = self._clock.offset()
+        instant = self._table.next_after(now + offset)
+        return None if instant is None else instant - offset
+
+
+class _HandOver(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
+    """Says what is due, at once and in the event loop; runs nothing."""
+
+    def __init__(self, due: Callable[[Sequence[str]], None]) -> None:
+        super().__init__()
+        self._say = due
+
+    def submit_job(self, job: Any, run_times: Sequence[datetime]) -> None:
+        del run_times
+        self._say(job.args[0])
+
+    def _do_submit_job(self, job: Any, run_times: Sequence[datetime]) -> None:
+        raise NotImplementedError("submit_job does everything")
+
+
+def _never_called(names: Sequence[str]) -> None:
+    raise AssertionError(f"APScheduler must not call jobs: {names}")

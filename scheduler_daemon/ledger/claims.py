@@ -1,0 +1,246 @@
+"""The claim: one transaction in which every due occurrence gets its row, or finds that it has one.
+
+1. lock the schedules of all concurrency keys concerned, sorted;
+2. in a new statement, which sees what the lock waited for, read what is live under these keys;
+3. decide (rules.py), then write rows, spans and watermarks, and commit.
+Steps 1 and 2 go as one pipeline, step 3 as another: two round trips for any number of claims.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from scheduler_daemon.database.gateway import Connection, Gateway
+from scheduler_daemon.ledger.rules import Arbiter
+from scheduler_daemon.ledger.sql import sql
+from scheduler_daemon.ledger.values import (
+    Claim,
+    Decision,
+    LiveRun,
+    NewRun,
+    NodeIdentity,
+    ScheduleState,
+    StoredRun,
+)
+from scheduler_daemon.model import RunKind, RunStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Granted:
+    """What a claim wrote. `token` is on every row of it; outcomes must carry it."""
+
+    decision: Decision
+    token: UUID
+    at: datetime
+
+
+class Claims:
+    """Claims and everything else that needs their lock."""
+
+    def __init__(self, gateway: Gateway, node: NodeIdentity, *, offset: Callable[[], timedelta]) -> None:
+        self._gateway = gateway
+        self._node = node
+        self._offset = offset
+        self.revision = ""
+
+    async def claim(self, claims: Sequence[Claim], capacity: int) -> Granted:
+        """Give every entry of every claim its row. Claims whose watermark moved come back as stale.
+
+        Raises DatabaseUnavailableError; the outcome of the transaction is then unknown until the
+        watermarks are read again.
+        """
+        async with self._gateway.connection() as connection:
+            states, live, now = await self._lock(connection, {c.concurrency for c in claims})
+            arbiter = Arbiter(states, live, capacity)
+            for claim in claims:
+                arbiter.decide(claim)
+            token = uuid4()
+            await self._write(connection, arbiter.decision, token, now)
+        return Granted(decision=arbiter.decision, token=token, at=now)
+
+    async def add(
+        self, run: NewRun, *, concurrent: bool = False, queue: bool = False, capacity: int
+    ) -> tuple[UUID, UUID | None]:
+        """A run outside the plan (manual, startup, retry) under its key's lock; completes `run`.
+
+        Returns its token and the id of the live run that it collides with, if any; unless `queue`,
+        nothing was written then.
+        """
+        async with self._gateway.connection() as connection:
+            _, live, now = await self._lock(connection, {run.concurrency})
+            active = [] if concurrent else [r for r in live.get(run.concurrency, []) if r.waiting != "retry"]
+            if active and run.waiting is None:
+                if not queue:
+                    return UUID(int=0), active[0].id
+                run.waiting, run.blocked_by = "overlap", active[0].id
+            elif run.waiting is None and capacity <= 0:
+                run.waiting = "worker"
+            run.status = RunStatus.QUEUED if run.waiting else RunStatus.RUNNING
+            token = uuid4()
+            await self._write(connection, Decision(inserts=[run]), token, now)
+        return token, active[0].id if active else None
+
+    async def start_next(
+        self,
+        keys: Iterable[str],
+        concurrent: Callable[[str], bool],
+        eligible: Callable[[str, str], bool],
+    ) -> list[tuple[StoredRun, UUID]]:
+        """Start what waits under these keys and whose turn it is; at most one run a key.
+
+        `concurrent(job)`: the job's runs may overlap; `eligible(job, scope)`: this node may run it.
+        """
+        wanted = sorted(set(keys))
+        if not wanted:
+            return []
+        async with self._gateway.connection() as connection:
+            _, live, now = await self._lock(connection, set(wanted))
+            busy = {k for k, runs in live.items() if any(r.waiting not in ("overlap", "retry") for r in runs)}
+            cursor = await connection.execute(sql("next_waiting"), {"keys": wanted, "now": now})
+            chosen: dict[UUID, StoredRun] = {}
+            for row in await cursor.fetchall():
+                run = stored(row)
+                if not eligible(run.job, run.scope):
+                    continue
+                if concurrent(run.job) or run.concurrency not in busy:
+                    busy.add(run.concurrency)
+                    chosen[run.id] = run
+            token = uuid4()
+            started = await self._start(connection, list(chosen), token)
+        return [(run, token) for run in chosen.values() if run.id in started]
+
+    async def keys_waiting(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys under which something still waits, for its turn or for its time."""
+        async with self._gateway.connection() as connection:
+            cursor = await connection.execute(sql("keys_waiting"), {"keys": sorted(keys)})
+            return {row[0] for row in await cursor.fetchall()}
+
+    async def start_granted(self, ids: Sequence[UUID]) -> tuple[set[UUID], UUID]:
+        """Compare-and-set for runs that only waited for a worker; the ids that are now running."""
+        token = uuid4()
+        async with self._gateway.connection() as connection:
+            return await self._start(connection, list(ids), token), token
+
+    async def end_queued(self, ids: Sequence[UUID], *, reason: str, message: str) -> set[UUID]:
+        async with self._gateway.connection() as connection:
+            cursor = await connection.execute(
+                sql("end_queued"),
+                {"ids": list(ids), "reason": reason, "message": message, "now": await self.now(connection)},
+            )
+            return {row[0] for row in await cursor.fetchall()}
+
+    async def now(self, connection: Connection) -> datetime:
+        """The time that nodes share: the database's."""
+        cursor = await connection.execute(sql("database_time"))
+        row = await cursor.fetchone()
+        assert row is not None
+        moment: datetime = row[0]
+        return moment + self._offset()
+
+    async def _start(self, connection: Connection, ids: list[UUID], token: UUID) -> set[UUID]:
+        cursor = await connection.execute(
+            sql("start_waiting"),
+            {"ids": ids, "token": token, "node": self._node.id, "boot": self._node.boot_id},
+        )
+        return {row[0] for row in await cursor.fetchall()}
+
+    async def _lock(
+        self, connection: Connection, keys: set[str]
+    ) -> tuple[list[ScheduleState], dict[str, list[LiveRun]], datetime]:
+        async with connection.pipeline():
+            lock, read, clock = connection.cursor(), connection.cursor(), connection.cursor()
+            wanted = sorted(keys)
+            await lock.execute(sql("lock_schedules"), {"keys": wanted})
+            await read.execute(sql("live_runs"), {"keys": wanted})
+            await clock.execute(sql("database_time"))
+        states = [
+            ScheduleState(job=r[0], scope=r[1], watermark=r[2], span_run=r[3], span_key=r[4], override=r[5])
+            for r in await lock.fetchall()
+        ]
+        live: dict[str, list[LiveRun]] = {}
+        for key, run_id, job, kind, status, waiting in await read.fetchall():
+            run = LiveRun(id=run_id, job=job, kind=RunKind(kind), status=RunStatus(status), waiting=waiting)
+            live.setdefault(key, []).append(run)
+        row = await clock.fetchone()
+        assert row is not None
+        return states, live, row[0] + self._offset()
+
+    async def _write(self, connection: Connection, decision: Decision, token: UUID, now: datetime) -> None:
+        async with connection.pipeline():
+            inserted = connection.cursor()
+            if decision.inserts:
+                await inserted.execute(sql("insert_runs"), self._rows(decision.inserts, token, now))
+            if decision.extensions:
+                spans = decision.extensions
+                await connection.execute(
+                    sql("extend_spans"),
+                    {
+                        "id": [s.run for s in spans],
+                        "last": [s.last for s in spans],
+                        "instants": [s.count for s in spans],
+                        "now": now,
+                    },
+                )
+            if decision.watermarks:
+                names = ("job", "scope", "watermark", "span_run", "span_key")
+                columns = zip(*decision.watermarks, strict=True)
+                await connection.execute(
+                    sql("move_watermarks"), dict(zip(names, map(list, columns), strict=True))
+                )
+        if decision.inserts:
+            there = {row[0] for row in await inserted.fetchall()}
+            decision.inserts = [run for run in decision.inserts if run.id in there]
+
+    def _rows(self, runs: Sequence[NewRun], token: UUID, now: datetime) -> dict[str, Any]:
+        return {
+            "now": now,
+            "node": self._node.id,
+            "boot": self._node.boot_id,
+            "token": token,
+            "revision": self.revision,
+            "id": [r.id for r in runs],
+            "job": [r.job for r in runs],
+            "scope": [r.scope for r in runs],
+            "kind": [r.kind.value for r in runs],
+            "status": [r.status.value for r in runs],
+            "reason": [r.reason for r in runs],
+            "first": [r.first for r in runs],
+            "last": [r.last for r in runs],
+            "instants": [r.count for r in runs],
+            "planned": [r.planned and r.first is not None for r in runs],
+            "concurrency": [r.concurrency for r in runs],
+            "waiting": [r.waiting for r in runs],
+            "not_before": [r.not_before for r in runs],
+            "parameters": [None if r.parameters is None else json.dumps(r.parameters) for r in runs],
+            "actor": [r.actor for r in runs],
+            "attempt": [r.attempt for r in runs],
+            "first_run": [r.first_run for r in runs],
+            "blocked_by": [r.blocked_by for r in runs],
+            "message": [r.message for r in runs],
+        }
+
+
+def stored(row: Sequence[Any]) -> StoredRun:
+    """A row of the column list that all the queries of live runs share."""
+    return StoredRun(
+        id=row[0],
+        job=row[1],
+        scope=row[2],
+        kind=RunKind(row[3]),
+        status=RunStatus(row[4]),
+        concurrency=row[5],
+        waiting=row[6],
+        scheduled_for=row[7],
+        not_before=row[8],
+        parameters=row[9],
+        attempt=row[10],
+        first_run=row[11],
+        node=row[12],
+        boot_id=row[13],
+        claim_token=row[14],
+    )

@@ -1,0 +1,394 @@
+-- lock_schedules --
+-- Lock every schedule of the concurrency keys, in order: sorted, or two batches deadlock.
+SELECT s.job, s.scope, s.watermark, s.span_run, s.span_key, o.enabled
+FROM scheduler.schedules s
+LEFT JOIN scheduler.overrides o ON o.job = s.job AND (o.until IS NULL OR o.until > clock_timestamp())
+WHERE s.concurrency = ANY(%(keys)s)
+ORDER BY s.job, s.scope
+FOR UPDATE OF s
+
+-- live_runs --
+-- What is queued or running under these keys; a statement of its own, so that it sees what the lock waited for.
+SELECT concurrency, id, job, kind, status, waiting
+FROM scheduler.runs
+WHERE status IN ('queued', 'running') AND concurrency = ANY(%(keys)s)
+ORDER BY id
+
+-- insert_runs --
+-- One row for each run or span.
+INSERT INTO scheduler.runs (id, job, scope, kind, status, reason, scheduled_for, last_for, instants, planned,
+  concurrency, waiting, not_before, claimed_at, finished_at, parameters, actor, node, boot_id, claim_token,
+  revision, attempt, first_run, blocked_by, message)
+SELECT u.id, u.job, u.scope, u.kind, u.status, u.reason, u.first, u.last, u.instants, u.planned,
+  u.concurrency, u.waiting, u.not_before, %(now)s,
+  CASE WHEN u.status IN ('skipped', 'missed') THEN %(now)s END,
+  u.parameters::jsonb, u.actor, %(node)s, %(boot)s, %(token)s, %(revision)s,
+  u.attempt, u.first_run, u.blocked_by, u.message
+FROM unnest(%(id)s::uuid[], %(job)s::text[], %(scope)s::text[], %(kind)s::text[], %(status)s::text[],
+  %(reason)s::text[], %(first)s::timestamptz[], %(last)s::timestamptz[], %(instants)s::int[],
+  %(planned)s::bool[], %(concurrency)s::text[], %(waiting)s::text[], %(not_before)s::timestamptz[],
+  %(parameters)s::text[], %(actor)s::text[], %(attempt)s::int[], %(first_run)s::uuid[],
+  %(blocked_by)s::uuid[], %(message)s::text[])
+  AS u(id, job, scope, kind, status, reason, first, last, instants, planned, concurrency, waiting, not_before,
+       parameters, actor, attempt, first_run, blocked_by, message)
+ORDER BY u.job, u.scope, u.first
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- extend_spans --
+-- The reason lasts: more instants for a row that is there.
+UPDATE scheduler.runs r
+SET last_for = u.last, instants = r.instants + u.instants, finished_at = %(now)s
+FROM unnest(%(id)s::uuid[], %(last)s::timestamptz[], %(instants)s::int[]) AS u(id, last, instants)
+WHERE r.id = u.id
+
+-- move_watermarks --
+-- Everything up to here now has its disposition.
+UPDATE scheduler.schedules s
+SET watermark = u.watermark, span_run = u.span_run, span_key = u.span_key
+FROM unnest(%(job)s::text[], %(scope)s::text[], %(watermark)s::timestamptz[], %(span_run)s::uuid[],
+  %(span_key)s::text[]) AS u(job, scope, watermark, span_run, span_key)
+WHERE s.job = u.job AND s.scope = u.scope
+
+-- database_time --
+-- The clock that nodes share.
+SELECT clock_timestamp()
+
+-- register_schedules --
+-- A job that enters the plan: accounted for from now on. One that is there keeps its watermark.
+INSERT INTO scheduler.schedules (job, scope, concurrency, watermark, audited_from)
+SELECT u.job, u.scope, u.concurrency, u.watermark, u.watermark
+FROM unnest(%(job)s::text[], %(scope)s::text[], %(concurrency)s::text[], %(watermark)s::timestamptz[])
+  AS u(job, scope, concurrency, watermark)
+ORDER BY u.job, u.scope
+ON CONFLICT (job, scope) DO UPDATE SET concurrency = EXCLUDED.concurrency
+WHERE schedules.concurrency <> EXCLUDED.concurrency
+
+-- reenter_schedules --
+-- A job that had left the plan comes back: what lies between was planned by nobody.
+UPDATE scheduler.schedules SET watermark = greatest(watermark, %(now)s), span_run = NULL, span_key = NULL
+WHERE job = ANY(%(jobs)s) AND scope = ANY(%(scopes)s)
+
+-- watermarks --
+-- Where each job stands.
+SELECT job, scope, watermark FROM scheduler.schedules WHERE job = ANY(%(jobs)s) AND scope = ANY(%(scopes)s)
+
+-- clear_watermark --
+-- An operator's remedy for a watermark in the future.
+UPDATE scheduler.schedules s SET watermark = %(now)s, span_run = NULL, span_key = NULL
+FROM (SELECT job, scope, watermark FROM scheduler.schedules WHERE job = %(job)s FOR UPDATE) AS old
+WHERE s.job = old.job AND s.scope = old.scope AND s.watermark > %(now)s RETURNING old.watermark
+
+-- start_waiting --
+-- Compare-and-set from queued to running, for runs that only waited for a worker.
+UPDATE scheduler.runs
+SET status = 'running', waiting = NULL, node = %(node)s, boot_id = %(boot)s, claim_token = %(token)s
+WHERE id = ANY(%(ids)s) AND status = 'queued'
+RETURNING id
+
+-- next_waiting --
+-- Runs of these keys whose turn it may be, first come, first served; under the lock of lock_schedules.
+SELECT r.id, r.job, r.scope, r.kind, r.status, r.concurrency, r.waiting, r.scheduled_for, r.not_before,
+       r.parameters, r.attempt, r.first_run, r.node, r.boot_id, r.claim_token
+FROM scheduler.runs r
+WHERE r.concurrency = ANY(%(keys)s) AND r.status = 'queued' AND r.waiting IN ('overlap', 'retry')
+  AND (r.not_before IS NULL OR r.not_before <= %(now)s)
+ORDER BY r.id
+
+-- keys_waiting --
+-- Those of the keys under which something waits, for its turn or for its time.
+SELECT DISTINCT concurrency FROM scheduler.runs
+WHERE status = 'queued' AND waiting IN ('overlap', 'retry') AND concurrency = ANY(%(keys)s)
+
+-- end_queued --
+-- A run that never started is ended on purpose.
+UPDATE scheduler.runs
+SET status = 'cancelled', reason = %(reason)s, waiting = NULL, finished_at = %(now)s, message = %(message)s
+WHERE id = ANY(%(ids)s) AND status = 'queued'
+RETURNING id
+
+-- request_cancel --
+-- For the node that has the run; it looks at least every second where there are several nodes.
+UPDATE scheduler.runs SET cancel_requested = %(reason)s WHERE id = ANY(%(ids)s) AND status = 'running'
+
+-- cancels_requested --
+-- What others asked this process to cancel.
+SELECT id, cancel_requested FROM scheduler.runs
+WHERE status = 'running' AND boot_id = %(boot)s AND cancel_requested IS NOT NULL
+
+-- record_started --
+-- Where a run runs; its outcome may already be there.
+UPDATE scheduler.runs r
+SET started_at = u.started_at, worker_pid = u.pid, worker_start = u.start,
+    lateness_ms = extract(epoch FROM u.started_at - coalesce(r.scheduled_for, r.claimed_at)) * 1000
+FROM unnest(%(id)s::uuid[], %(token)s::uuid[], %(started_at)s::timestamptz[], %(pid)s::int[], %(start)s::bigint[])
+  AS u(id, token, started_at, pid, start)
+WHERE r.id = u.id AND r.claim_token = u.token AND r.status = 'running'
+
+-- record_outcomes --
+-- How runs ended; only where the run is still ours and still running.
+UPDATE scheduler.runs r
+SET status = u.status, reason = u.reason, started_at = coalesce(u.started_at, r.started_at),
+    finished_at = u.finished_at,
+    lateness_ms = extract(epoch FROM coalesce(u.started_at, r.started_at)
+                          - coalesce(r.scheduled_for, r.claimed_at)) * 1000,
+    duration_ms = extract(epoch FROM u.finished_at - coalesce(u.started_at, r.started_at)) * 1000,
+    items_processed = u.processed, items_failed = u.failed, message = u.message, error = u.error,
+    traceback = u.traceback, steps = u.steps::jsonb, logs_dropped = u.logs_dropped,
+    worker_pid = coalesce(u.pid, r.worker_pid), worker_start = coalesce(u.start, r.worker_start)
+FROM unnest(%(id)s::uuid[], %(token)s::uuid[], %(status)s::text[], %(reason)s::text[],
+  %(started_at)s::timestamptz[], %(finished_at)s::timestamptz[], %(processed)s::bigint[], %(failed)s::bigint[],
+  %(message)s::text[], %(error)s::text[], %(traceback)s::text[], %(steps)s::text[], %(logs_dropped)s::int[],
+  %(pid)s::int[], %(start)s::bigint[])
+  AS u(id, token, status, reason, started_at, finished_at, processed, failed, message, error, traceback, steps,
+       logs_dropped, pid, start)
+WHERE r.id = u.id AND r.claim_token = u.token AND r.status = 'running'
+RETURNING r.id
+
+-- record_late_outcomes --
+-- A result after a verdict of `lost` is kept beside it, never over it.
+UPDATE scheduler.runs r SET late_outcome = u.outcome::jsonb
+FROM unnest(%(id)s::uuid[], %(token)s::uuid[], %(outcome)s::text[]) AS u(id, token, outcome)
+WHERE r.id = u.id AND r.claim_token = u.token AND r.status = 'lost' AND r.late_outcome IS NULL
+
+-- insert_retries --
+-- A run of its own that names its first; it waits until its time.
+INSERT INTO scheduler.runs (id, job, scope, kind, status, waiting, scheduled_for, not_before, concurrency, claimed_at,
+  parameters, node, boot_id, claim_token, revision, attempt, first_run)
+SELECT u.id, u.job, u.scope, 'retry', 'queued', 'retry', NULL, u.not_before, u.concurrency, clock_timestamp(),
+  f.parameters, %(node)s, %(boot)s, u.id, f.revision, u.attempt, u.first_run
+FROM unnest(%(id)s::uuid[], %(of)s::uuid[], %(job)s::text[], %(scope)s::text[], %(not_before)s::timestamptz[],
+  %(concurrency)s::text[], %(attempt)s::int[], %(first_run)s::uuid[])
+  AS u(id, of, job, scope, not_before, concurrency, attempt, first_run)
+JOIN scheduler.runs f ON f.id = u.of
+
+-- insert_logs --
+-- What jobs and the daemon logged.
+INSERT INTO scheduler.logs (at, level, module, message, run_id, job, node, fields)
+SELECT u.at, u.level, u.module, u.message, u.run_id, u.job, %(node)s, u.fields::jsonb
+FROM unnest(%(at)s::timestamptz[], %(level)s::text[], %(module)s::text[], %(message)s::text[],
+  %(run_id)s::uuid[], %(job)s::text[], %(fields)s::text[]) AS u(at, level, module, message, run_id, job, fields)
+
+-- register_node --
+-- A daemon that starts on its state directory.
+INSERT INTO scheduler.nodes (id, name, machine_id, boot_id, pid, version, revision, started_at, heartbeat_at)
+VALUES (%(id)s, %(name)s, %(machine_id)s, %(boot)s, %(pid)s, %(version)s, %(revision)s, %(now)s, %(now)s)
+ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, machine_id = EXCLUDED.machine_id, boot_id = EXCLUDED.boot_id,
+  pid = EXCLUDED.pid, version = EXCLUDED.version, revision = EXCLUDED.revision,
+  started_at = EXCLUDED.started_at, heartbeat_at = EXCLUDED.heartbeat_at, stopped_at = NULL
+
+-- heartbeat --
+-- This node lives; the time of its last sign of life comes back.
+UPDATE scheduler.nodes SET heartbeat_at = %(now)s, revision = %(revision)s
+WHERE id = %(id)s AND boot_id = %(boot)s RETURNING heartbeat_at
+
+-- stop_node --
+-- A daemon that stopped in order.
+UPDATE scheduler.nodes SET stopped_at = %(now)s WHERE id = %(id)s AND boot_id = %(boot)s
+
+-- nodes --
+-- All nodes that ever were.
+SELECT id, name, machine_id, boot_id, pid, version, revision, started_at, heartbeat_at, stopped_at
+FROM scheduler.nodes ORDER BY name, id
+
+-- orphans_of_node --
+-- Live runs that earlier daemons of this state directory left.
+SELECT id, job, scope, kind, status, concurrency, waiting, scheduled_for, not_before, parameters, attempt,
+       first_run, node, boot_id, claim_token
+FROM scheduler.runs
+WHERE status IN ('queued', 'running') AND node = %(node)s AND boot_id <> %(boot)s
+ORDER BY id
+
+-- orphans_of_others --
+-- Live runs of daemons without a sign of life since the given time, or that have stopped.
+SELECT r.id, r.job, r.scope, r.kind, r.status, r.concurrency, r.waiting, r.scheduled_for, r.not_before, r.parameters,
+       r.attempt, r.first_run, r.node, r.boot_id, r.claim_token
+FROM scheduler.runs r JOIN scheduler.nodes n ON n.id = r.node
+WHERE r.status IN ('queued', 'running') AND r.node <> %(node)s
+  AND (n.heartbeat_at < %(silent_since)s OR n.stopped_at IS NOT NULL OR n.boot_id <> r.boot_id)
+ORDER BY r.id
+
+-- own_live --
+-- What this very process should have in hand.
+SELECT id, job, scope, kind, status, concurrency, waiting, scheduled_for, not_before, parameters, attempt,
+       first_run, node, boot_id, claim_token
+FROM scheduler.runs
+WHERE status IN ('queued', 'running') AND boot_id = %(boot)s
+ORDER BY id
+
+-- declare_lost --
+-- The verdict on running rows whose worker or node is gone.
+UPDATE scheduler.runs r
+SET status = 'lost', reason = u.reason, finished_at = %(now)s, message = u.message, waiting = NULL
+FROM unnest(%(id)s::uuid[], %(token)s::uuid[], %(reason)s::text[], %(message)s::text[])
+  AS u(id, token, reason, message)
+WHERE r.id = u.id AND r.claim_token IS NOT DISTINCT FROM u.token AND r.status = 'running'
+RETURNING r.id
+
+-- adopt_queued --
+-- Queued rows of a daemon that is gone become this one's.
+UPDATE scheduler.runs SET node = %(node)s, boot_id = %(boot)s, claim_token = %(token)s,
+  waiting = coalesce(waiting, 'worker')
+WHERE id = ANY(%(ids)s) AND status = 'queued'
+RETURNING id
+
+-- latest_revision --
+-- What is in force.
+SELECT id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions ORDER BY id DESC LIMIT 1
+
+-- insert_revision --
+-- From now on this is in force.
+INSERT INTO scheduler.config_revisions (hash, in_force_from, node, configuration)
+VALUES (%(hash)s, %(now)s, %(node)s, %(configuration)s::jsonb)
+
+-- revisions --
+-- Newest first.
+SELECT id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions
+ORDER BY id DESC LIMIT %(limit)s
+
+-- revisions_until --
+-- Every revision that was in force at some moment of the span, oldest first.
+SELECT id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions
+WHERE in_force_from <= %(until)s ORDER BY id
+
+-- installation --
+-- Which server the ledger was accepted on, and which one it is on now.
+SELECT i.system_identifier, i.database_oid, i.restored_since,
+       (SELECT system_identifier FROM pg_control_system()),
+       (SELECT oid FROM pg_database WHERE datname = current_database())
+FROM (SELECT 1) AS one LEFT JOIN scheduler.installation i ON true
+
+-- accept_installation --
+-- This server and database are the ledger's own from now on.
+INSERT INTO scheduler.installation (system_identifier, database_oid)
+SELECT (SELECT system_identifier FROM pg_control_system()),
+       (SELECT oid FROM pg_database WHERE datname = current_database())
+ON CONFLICT (only_row) DO UPDATE SET system_identifier = EXCLUDED.system_identifier,
+  database_oid = EXCLUDED.database_oid, accepted_at = now(), restored_since = NULL
+
+-- mark_restored --
+-- The ledger woke up on another server than it was written on.
+UPDATE scheduler.installation SET restored_since = coalesce(restored_since, %(now)s)
+
+-- overrides --
+-- What operators decided over the file.
+SELECT job, enabled, reason, actor, since, until FROM scheduler.overrides
+
+-- set_override --
+-- An operator's enable or disable.
+INSERT INTO scheduler.overrides (job, enabled, reason, actor, since, until)
+VALUES (%(job)s, %(enabled)s, %(reason)s, %(actor)s, %(now)s, %(until)s)
+ON CONFLICT (job) DO UPDATE SET enabled = EXCLUDED.enabled, reason = EXCLUDED.reason, actor = EXCLUDED.actor,
+  since = EXCLUDED.since, until = EXCLUDED.until
+
+-- clear_override --
+-- Back to what the file says.
+DELETE FROM scheduler.overrides WHERE job = %(job)s RETURNING enabled
+
+-- expired_overrides --
+-- Those whose time is over.
+DELETE FROM scheduler.overrides WHERE until <= %(now)s RETURNING job, enabled, reason, actor, since, until
+
+-- record_action --
+-- Who did what.
+INSERT INTO scheduler.actions (node, uid, user_name, pid, action, target, before, after, error)
+VALUES (%(node)s, %(uid)s, %(user_name)s, %(pid)s, %(action)s, %(target)s, %(before)s::jsonb, %(after)s::jsonb,
+        %(error)s)
+
+-- actions --
+-- Newest first.
+SELECT id, at, uid, user_name, pid, action, target, before, after, error FROM scheduler.actions
+ORDER BY id DESC LIMIT %(limit)s
+
+-- runs --
+-- History, newest first.
+SELECT * FROM scheduler.runs
+WHERE (%(job)s::text IS NULL OR job = %(job)s) AND (%(status)s::text[] IS NULL OR status = ANY(%(status)s))
+  AND (%(since)s::timestamptz IS NULL OR coalesce(finished_at, claimed_at) >= %(since)s)
+ORDER BY id DESC LIMIT %(limit)s
+
+-- run --
+-- One run.
+SELECT * FROM scheduler.runs WHERE id = %(id)s
+
+-- runs_like --
+-- Runs whose id starts so: people type the first few characters.
+SELECT id FROM scheduler.runs WHERE id::text LIKE %(prefix)s ORDER BY id DESC LIMIT 2
+
+-- last_runs --
+-- The last row of each job that is not a span.
+SELECT DISTINCT ON (job) * FROM scheduler.runs
+WHERE job = ANY(%(jobs)s) AND status NOT IN ('skipped', 'missed', 'queued') ORDER BY job, id DESC
+
+-- live --
+-- Everything queued or running now.
+SELECT * FROM scheduler.runs WHERE status IN ('queued', 'running') ORDER BY id
+
+-- recent_outcomes --
+-- What the health of jobs is judged by.
+SELECT job, status, duration_ms FROM (
+  SELECT job, status, duration_ms, row_number() OVER (PARTITION BY job ORDER BY id DESC) AS n
+  FROM scheduler.runs WHERE job = %(job)s AND status IN ('succeeded', 'failed', 'timed_out', 'lost')
+) AS recent WHERE n <= 50
+
+-- runs_between --
+-- Every row that touches a span of time, for the timeline and for answers.
+SELECT * FROM scheduler.runs
+WHERE (%(job)s::text IS NULL OR job = %(job)s)
+  AND coalesce(last_for, finished_at, claimed_at) >= %(start)s
+  AND coalesce(scheduled_for, claimed_at) <= %(until)s
+ORDER BY job, coalesce(scheduled_for, claimed_at) LIMIT %(limit)s
+
+-- logs --
+-- Log lines, newest first.
+SELECT l.id, l.at, l.level, l.module, l.message, l.run_id, l.job, l.fields FROM scheduler.logs l
+WHERE (%(levels)s::text[] IS NULL OR l.level = ANY(%(levels)s))
+  AND (%(job)s::text IS NULL OR l.job = %(job)s)
+  AND (%(run_id)s::uuid IS NULL OR l.run_id = %(run_id)s)
+  AND (%(module)s::text IS NULL OR l.module LIKE %(module)s)
+  AND (%(since)s::timestamptz IS NULL OR l.at >= %(since)s)
+  AND (%(pattern)s::text IS NULL OR l.message ILIKE %(pattern)s)
+  AND (%(after)s::bigint IS NULL OR l.id > %(after)s)
+ORDER BY l.id DESC LIMIT %(limit)s
+
+-- audited_schedules --
+-- From when to when each job is accounted for.
+SELECT job, scope, audited_from, watermark FROM scheduler.schedules
+WHERE (%(job)s::text IS NULL OR job = %(job)s) ORDER BY job, scope
+
+-- planned_rows --
+-- The dispositions of one job in a span, for the audit.
+SELECT id, status, reason, scheduled_for, last_for, instants FROM scheduler.runs
+WHERE job = %(job)s AND scope = %(scope)s AND planned AND last_for > %(start)s AND scheduled_for <= %(until)s
+ORDER BY scheduled_for
+
+-- prunable_runs --
+-- A small batch of ended rows past their age or count.
+SELECT id, job, scope, planned, last_for FROM (
+  SELECT id, job, scope, planned, last_for, coalesce(finished_at, claimed_at) AS ended,
+         row_number() OVER (PARTITION BY job ORDER BY id DESC) AS n
+  FROM scheduler.runs WHERE job = %(job)s AND status NOT IN ('queued', 'running')
+) AS r WHERE r.n > %(max_per_job)s OR r.ended < %(before)s
+ORDER BY r.id LIMIT %(batch)s
+
+-- advance_audit --
+-- What is pruned is no longer promised.
+UPDATE scheduler.schedules s SET audited_from = greatest(s.audited_from, u.last)
+FROM unnest(%(job)s::text[], %(scope)s::text[], %(last)s::timestamptz[]) AS u(job, scope, last)
+WHERE s.job = u.job AND s.scope = u.scope
+
+-- delete_runs --
+DELETE FROM scheduler.runs WHERE id = ANY(%(ids)s)
+
+-- prune_logs --
+-- A small batch of old log lines.
+DELETE FROM scheduler.logs WHERE id IN (
+  SELECT id FROM scheduler.logs WHERE at < %(before)s ORDER BY id LIMIT %(batch)s)
+
+-- jobs_with_history --
+SELECT DISTINCT job FROM scheduler.runs
+
+-- terminate_backends --
+-- A run's SQL ends with the run: its connections carry its name.
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = %(name)s AND pid <> pg_backend_pid()

@@ -1,0 +1,201 @@
+"""Looks after what time does: signs of life, dead nodes, waiting retries, expired overrides, old history, the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from scheduler_daemon.clock import Clock
+from scheduler_daemon.errors import DatabaseUnavailableError
+from scheduler_daemon.ledger.history import History
+from scheduler_daemon.ledger.outcomes import Outcomes
+from scheduler_daemon.ledger.presence import Node, Presence
+from scheduler_daemon.ledger.values import NodeIdentity, StoredRun
+from scheduler_daemon.model import HistorySettings, RunStatus
+from scheduler_daemon.runner.dispatcher import MAX_SKEW
+from scheduler_daemon.runner.runner import Runner, retry_of_stored
+
+HEARTBEAT_S = 5.0
+SILENCE = timedelta(seconds=30)
+PRUNE_EVERY_S = 600.0
+PRUNE_BATCH = 500
+DISK_LOW_BYTES = 500_000_000
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Books:
+    """What the guardian reads and writes."""
+
+    presence: Presence
+    history: History
+    outcomes: Outcomes
+
+
+class Guardian:
+    """Rounds at fixed intervals. `revision` is what this daemon runs by."""
+
+    def __init__(
+        self, *, books: Books, runner: Runner, node: NodeIdentity, clock: Clock, state_dir: Path
+    ) -> None:
+        self.revision = ""
+        self.history = HistorySettings()
+        self.nodes: list[Node] = []
+        self.disk_free = 0
+        self._books = books
+        self._runner = runner
+        self._node = node
+        self._clock = clock
+        self._state_dir = state_dir
+        self._alive_since: datetime | None = None
+        self._last_beat: datetime | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        rounds: Sequence[tuple[float, Callable[[], Awaitable[None]]]] = (
+            (HEARTBEAT_S, self.beat),
+            (1.0, self.obey_others),
+            (PRUNE_EVERY_S, self.prune),
+        )
+        for interval, work in rounds:
+            self._tasks.append(asyncio.create_task(self._every(interval, work), name=work.__name__))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def resolve_own(self) -> int:
+        """Before anything is scheduled: what earlier daemons of this state directory left; how many were lost."""
+        left = await self._books.presence.left_behind()
+        return await self._resolve(left, "daemon_died", "its daemon died or was killed")
+
+    async def recover(self) -> None:
+        """After an outage: rows whose claim was committed although its answer never came."""
+        for run in await self._books.presence.own_live():
+            if run.waiting is None and self._runner.knows(run.id):
+                continue
+            self._runner.dispatcher.adopt([run])
+
+    async def beat(self) -> None:
+        """A sign of life, the clock's skew, the revision in force, and a verdict on silent nodes."""
+        self._look_at_disk()
+        presence, dispatcher = self._books.presence, self._runner.dispatcher
+        moment = await presence.heartbeat(self.revision)
+        if moment is None:
+            dispatcher.hold["node_taken"] = "another daemon runs under this node's id"
+            return
+        self._note_beat(moment)
+        self._judge_clock(moment)
+        await self._compare_revision()
+        self.nodes = await presence.nodes()
+        if self._alive_since is not None and moment - self._alive_since >= SILENCE:
+            orphans = await presence.orphans_of_others(moment - SILENCE)
+            if orphans:
+                await self._resolve(orphans, "node_gone", "its node gave no sign of life for 30 s")
+
+    async def obey_others(self) -> None:
+        """What other nodes asked of this one, and what has waited for runs on other nodes."""
+        now = self._clock.now()
+        for override in await self._expired(now):
+            log.info("override expired", job=override.job)
+        others = [n for n in self.nodes if n.id != self._node.id and n.stopped_at is None]
+        if not others:
+            return
+        for run_id, reason in await self._books.presence.cancels_requested():
+            self._runner.pool.cancel(str(run_id), reason)
+        self._runner.dispatcher.look_at_waiting()
+
+    async def prune(self) -> None:
+        """Old history and logs, in small batches with a pause after each."""
+        now, keep = self._clock.now(), self.history
+        for job in await self._books.history.jobs_with_history():
+            while await self._books.history.prune(
+                job, before=now - keep.keep, max_per_job=keep.max_per_job, batch=PRUNE_BATCH
+            ):
+                await asyncio.sleep(0.05)
+        while await self._books.outcomes.prune_logs(now - keep.keep_logs, batch=PRUNE_BATCH):
+            await asyncio.sleep(0.05)
+
+    async def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except DatabaseUnavailableError:
+                self._alive_since = None
+            except Exception:
+                log.exception("a round failed", round=work.__name__)
+            await asyncio.sleep(interval_s)
+
+    async def _expired(self, now: datetime) -> Sequence[object]:
+        overrides = self._runner.dispatcher.book.overrides
+        if not any(o.until is not None and o.until <= now for o in overrides.values()):
+            return ()
+        await self._runner.dispatcher.settle()
+        gone = await self._books.history.expire_overrides(now)
+        for override in gone:
+            overrides.pop(override.job, None)
+        return gone
+
+    def _note_beat(self, moment: datetime) -> None:
+        """A judge must have written every heartbeat: after a gap it starts to count again."""
+        gap = self._last_beat is None or moment - self._last_beat > timedelta(seconds=2.5 * HEARTBEAT_S)
+        if gap or self._alive_since is None:
+            self._alive_since = moment
+        self._last_beat = moment
+
+    def _judge_clock(self, moment: datetime) -> None:
+        dispatcher = self._runner.dispatcher
+        dispatcher.skew = moment - self._clock.now()
+        if abs(dispatcher.skew) > MAX_SKEW:
+            seconds = dispatcher.skew.total_seconds()
+            dispatcher.hold_for("clock_skew", f"this machine's clock is {-seconds:+.1f} s off the database's")
+        else:
+            dispatcher.release("clock_skew")
+
+    async def _compare_revision(self) -> None:
+        latest = await self._books.presence.latest_revision()
+        dispatcher = self._runner.dispatcher
+        if latest is not None and latest.hash != self.revision and latest.node != self._node.id:
+            dispatcher.hold_for("other_revision", f"revision {latest.hash[:12]} of another node is in force")
+        else:
+            dispatcher.release("other_revision")
+
+    async def _resolve(self, runs: Sequence[StoredRun], reason: str, message: str) -> int:
+        """Running ones are lost, queued ones become ours."""
+        running = [run for run in runs if run.status is RunStatus.RUNNING]
+        queued = [run for run in runs if run.status is RunStatus.QUEUED and self._mine(run)]
+        lost: set[UUID] = set()
+        if running:
+            book = self._runner.dispatcher.book
+            specs = ((run, book.spec(run.job)) for run in running)
+            retries = [r for run, spec in specs if spec is not None and (r := retry_of_stored(spec, run))]
+            lost = await self._books.presence.declare_lost(running, retries, reason=reason, message=message)
+            for run in running:
+                if run.id in lost:
+                    log.warning("run lost", job=run.job, run_id=str(run.id), why=message)
+            for retry in retries:
+                self._runner.dispatcher.waits(retry.concurrency)
+        if queued:
+            adopted, token = await self._books.presence.adopt(queued)
+            self._runner.dispatcher.adopt([run for run in queued if run.id in adopted], token)
+        for run in running:
+            self._runner.dispatcher.waits(run.concurrency)
+        return len(lost)
+
+    def _mine(self, run: StoredRun) -> bool:
+        return (
+            run.scope in ("", str(self._node.id)) and self._runner.dispatcher.book.spec(run.job) is not None
+        )
+
+    def _look_at_disk(self) -> None:
+        self.disk_free = shutil.disk_usage(self._state_dir).free
+        self._runner.recorder.disk_low = self.disk_free < DISK_LOW_BYTES

@@ -1,0 +1,57 @@
+"""A run on its way to a worker, and those who want to hear of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from scheduler_daemon.ledger.outcomes import Ending, Start
+from scheduler_daemon.model import JobSpec, LogRecord, RunKind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOrder:
+    """Everything that a worker and its guard need to know of one run."""
+
+    id: str
+    token: str
+    spec: JobSpec
+    kind: RunKind
+    scope: str = ""
+    attempt: int = 1
+    first_run: UUID | None = None
+    scheduled_for: datetime | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    isolate: str | None = None
+
+    def message(self) -> dict[str, Any]:
+        """The `run` message of the wire protocol."""
+        return {
+            "t": "run",
+            "id": self.id,
+            "name": self.spec.name,
+            "extension": self.spec.extension,
+            "job": self.spec.job,
+            "kind": self.kind.value,
+            "attempt": self.attempt,
+            "scheduled_for": self.scheduled_for.timestamp() if self.scheduled_for else None,
+            "parameters": dict(self.parameters),
+            "memory_limit": self.spec.memory_limit,
+            "timeout_s": self.spec.timeout.total_seconds() if self.spec.timeout else None,
+            "timezone": self.spec.timezone,
+        }
+
+
+class RunEvents(Protocol):
+    """What the pool tells, in the order in which it happened."""
+
+    def started(self, order: RunOrder, start: Start) -> None: ...
+    def ended(self, order: RunOrder, ending: Ending) -> None: ...
+    def logged(self, order: RunOrder, record: LogRecord) -> None: ...
+    def step(self, order: RunOrder, step: Mapping[str, Any]) -> None: ...
+    def progress(self, order: RunOrder, progress: Mapping[str, Any]) -> None: ...
+    def sql_must_end(self, order: RunOrder) -> None: ...
+    def free(self) -> None: ...

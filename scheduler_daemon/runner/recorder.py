@@ -1,0 +1,108 @@
+"""Writes what happened: starts, outcomes and logs in batches, within 30 ms; to disk while the database is away.
+
+Order is kept: nothing goes to the database while older batches are still in the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from scheduler_daemon.errors import DatabaseUnavailableError
+from scheduler_daemon.ledger.outcomes import Batch, Ending, Outcomes, Start
+from scheduler_daemon.model import LogRecord
+from scheduler_daemon.runner.spool import Spool
+
+DELAY_S = 0.03
+MAX_LOGS_HELD = 20_000
+log = structlog.get_logger(__name__)
+
+
+class Recorder:
+    """`on_recorded(endings)` is called once they are in the database (or, while it is away, on disk)."""
+
+    def __init__(self, outcomes: Outcomes, spool: Spool) -> None:
+        self.on_recorded: Callable[[list[Ending]], None] = lambda endings: None
+        self.disk_low = False
+        self.logs_lost = 0
+        self._outcomes = outcomes
+        self._spool = spool
+        self._batch = Batch()
+        self._wake = asyncio.Event()
+        self._waiters: list[asyncio.Future[None]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._write_for_ever(), name="recorder")
+
+    async def stop(self) -> None:
+        """Everything told so far is in the database, or on disk, when this returns."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    def started(self, start: Start) -> None:
+        self._batch.starts.append(start)
+        self._wake.set()
+
+    def ended(self, ending: Ending) -> None:
+        self._batch.endings.append(ending)
+        self._wake.set()
+
+    def logged(self, record: LogRecord) -> None:
+        if self.disk_low or len(self._batch.logs) >= MAX_LOGS_HELD:
+            self.logs_lost += 1
+            return
+        self._batch.logs.append(record)
+        self._wake.set()
+
+    async def flushed(self) -> None:
+        """Returns when all that was told before this call is written."""
+        if self._task is None:
+            return
+        written = asyncio.get_running_loop().create_future()
+        self._waiters.append(written)
+        self._wake.set()
+        await written
+
+    async def replay(self) -> None:
+        """Write what an outage, or an earlier daemon, left on disk; oldest first."""
+        for batch in self._spool.batches():
+            await self._outcomes.write(batch)
+        lost = self._spool.clear()
+        if lost:
+            log.warning("log lines lost while the database was away", lines=lost)
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._stopping:
+                await asyncio.sleep(DELAY_S)
+            batch, self._batch = self._batch, Batch()
+            waiters, self._waiters = self._waiters, []
+            if batch:
+                await self._write(batch)
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            if self._stopping and not self._batch:
+                return
+
+    async def _write(self, batch: Batch) -> None:
+        try:
+            if self._spool:
+                await self.replay()
+            await self._outcomes.write(batch)
+        except DatabaseUnavailableError:
+            self._spool.append(batch)
+        except Exception:
+            log.exception("a batch could not be recorded; it is kept on disk", endings=len(batch.endings))
+            self._spool.append(batch)
+            await asyncio.sleep(1)
+        self.on_recorded(batch.endings)

@@ -1,0 +1,224 @@
+"""Everything that runs jobs, as one thing to start and stop: dispatcher, pool, recorder, streams."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from scheduler_daemon.errors import SchedulerError
+from scheduler_daemon.ledger.outcomes import Ending, Outcomes, Start
+from scheduler_daemon.ledger.presence import Presence
+from scheduler_daemon.ledger.values import Retry, StoredRun, new_run_id
+from scheduler_daemon.model import JobSpec, LogRecord, OnLost, Outcome, RunStatus
+from scheduler_daemon.runner.dispatcher import Dispatcher
+from scheduler_daemon.runner.orders import RunOrder
+from scheduler_daemon.runner.pool import Pool
+from scheduler_daemon.runner.recorder import Recorder
+from scheduler_daemon.runner.streams import Streams
+
+RERUNS = 3
+log = structlog.get_logger(__name__)
+
+
+class Runner:
+    """Hears everything of every run (RunEvents), and passes it on to those whom it concerns.
+
+    `on_ended(order, outcome)` is called once the outcome is recorded.
+    """
+
+    def __init__(self, *, recorder: Recorder, outcomes: Outcomes, presence: Presence) -> None:
+        self.streams = Streams()
+        self.recorder = recorder
+        self.on_ended: Callable[[RunOrder, Outcome], None] = lambda order, outcome: None
+        self.last_steps: dict[str, dict[str, Any]] = {}
+        self.pool: Pool
+        self.dispatcher: Dispatcher
+        self._outcomes = outcomes
+        self._presence = presence
+        self._ended: dict[str, tuple[RunOrder, Ending]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        recorder.on_recorded = self._recorded
+
+    def wire(self, pool: Pool, dispatcher: Dispatcher) -> None:
+        """The pool and the dispatcher tell this runner, which needs them too."""
+        self.pool, self.dispatcher = pool, dispatcher
+        dispatcher.on_cancel = lambda ids: self._spawn(self._cancel_all(ids))
+
+    def started(self, order: RunOrder, start: Start) -> None:
+        self.recorder.started(start)
+        self._say(order, "INFO", "run started", {"kind": order.kind.value, "attempt": order.attempt})
+        self._publish(order, {"event": "started", "at": start.at, "worker_pid": start.worker_pid})
+
+    def ended(self, order: RunOrder, ending: Ending) -> None:
+        ending = replace(ending, retry=retry_of(order, ending.outcome))
+        outcome = ending.outcome
+        self._say(order, _level(outcome), f"run {outcome.status.value}", _summary(outcome))
+        self._ended[order.id] = (order, ending)
+        self.last_steps.pop(order.id, None)
+        self.recorder.ended(ending)
+
+    def logged(self, order: RunOrder, record: LogRecord) -> None:
+        self.recorder.logged(record)
+        self._publish(order, {"event": "log", **_log_event(record)})
+
+    def step(self, order: RunOrder, step: Mapping[str, Any]) -> None:
+        self._publish(order, {"event": "step", **{k: v for k, v in step.items() if k not in ("t", "id")}})
+
+    def progress(self, order: RunOrder, progress: Mapping[str, Any]) -> None:
+        event = {k: v for k, v in progress.items() if k not in ("t", "id")}
+        self.last_steps[order.id] = event
+        self._publish(order, {"event": "progress", **event})
+
+    def sql_must_end(self, order: RunOrder) -> None:
+        self._spawn(self._outcomes.end_sql_of(order.id))
+
+    def free(self) -> None:
+        self.dispatcher.free()
+
+    def knows(self, run_id: UUID) -> bool:
+        """Whether the run is in hand here: waiting for a worker, with one, or ended and being recorded."""
+        return str(run_id) in self._ended or self.dispatcher.knows(run_id)
+
+    async def cancel(self, run_id: UUID, reason: str = "cancelled") -> None:
+        """End a live run wherever it is: waiting, handed to a worker here, or on another node."""
+        message = "cancelled before it started"
+        if run_id in await self.dispatcher.end_queued([run_id], reason=reason, message=message):
+            return
+        if not self.pool.cancel(str(run_id), reason):
+            await self._presence.request_cancel([run_id], reason)
+
+    async def _cancel_all(self, ids: list[UUID]) -> None:
+        for run_id in ids:
+            await self.cancel(run_id)
+
+    def _recorded(self, endings: list[Ending]) -> None:
+        for ending in endings:
+            order, _ = self._ended.pop(ending.outcome.run_id, (None, None))
+            if order is None:
+                continue
+            key = order.spec.concurrency_key
+            if ending.retry is not None:
+                self.dispatcher.waits(key)
+                self.wake_later(key, ending.retry.not_before)
+            self.dispatcher.key_freed(key)
+            self._publish(order, {"event": "ended", **_outcome_event(ending.outcome)})
+            self.on_ended(order, ending.outcome)
+
+    def wake_later(self, key: str, at: float) -> None:
+        """A retry under this key comes due then (Unix seconds)."""
+        delay = max(0.0, at - time.time()) + 0.01
+        asyncio.get_running_loop().call_later(delay, self.dispatcher.waits, key)
+
+    def _say(self, order: RunOrder, level: str, message: str, fields: Mapping[str, Any]) -> None:
+        """Each run's start and end also go to its log."""
+        record = LogRecord(
+            timestamp=time.time(),
+            level=level,
+            module="scheduler_daemon.runner",
+            message=message,
+            run_id=order.id,
+            job=order.spec.name,
+            fields=fields,
+        )
+        self.recorder.logged(record)
+        emit = log.warning if level == "ERROR" else log.debug
+        emit(message, job=order.spec.name, run_id=order.id, **fields)
+
+    def _publish(self, order: RunOrder, event: Mapping[str, Any]) -> None:
+        if self.streams:
+            self.streams.publish(order.id, {"run": order.id, "job": order.spec.name, **event})
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Any) -> None:
+        try:
+            await work
+        except SchedulerError as error:
+            log.warning("could not be done", why=str(error))
+        except Exception:
+            log.exception("internal error")
+
+
+def retry_of(order: RunOrder, outcome: Outcome) -> Retry | None:
+    """The run that follows a failed one, if its job asks for it: `retry_delay`, doubled each time."""
+    return _retry(
+        order.spec,
+        outcome.status,
+        (order.id, order.scope, order.attempt, str(order.first_run) if order.first_run else None),
+    )
+
+
+def retry_of_stored(spec: JobSpec, run: StoredRun) -> Retry | None:
+    """The same for a run that was found lost."""
+    first = str(run.first_run) if run.first_run else None
+    return _retry(spec, RunStatus.LOST, (str(run.id), run.scope, run.attempt, first))
+
+
+def _retry(spec: JobSpec, status: RunStatus, run: tuple[str, str, int, str | None]) -> Retry | None:
+    run_id, scope, attempt, first = run
+    if status is RunStatus.LOST:
+        wanted = spec.on_lost is OnLost.RERUN and attempt <= max(spec.retries, RERUNS)
+        delay = 0.0
+    else:
+        wanted = status in (RunStatus.FAILED, RunStatus.TIMED_OUT) and attempt <= spec.retries
+        delay = spec.retry_delay.total_seconds() * 2 ** (attempt - 1)
+    if not wanted:
+        return None
+    return Retry(
+        id=str(new_run_id()),
+        of=run_id,
+        job=spec.name,
+        scope=scope,
+        concurrency=spec.concurrency_key,
+        attempt=attempt + 1,
+        first_run=first or run_id,
+        not_before=time.time() + delay,
+    )
+
+
+def _level(outcome: Outcome) -> str:
+    if outcome.status is RunStatus.SUCCEEDED:
+        return "INFO"
+    return "WARN" if outcome.status is RunStatus.CANCELLED else "ERROR"
+
+
+def _summary(outcome: Outcome) -> dict[str, Any]:
+    said = {
+        "processed": outcome.items_processed,
+        "failed": outcome.items_failed,
+        "message": outcome.message,
+        "error": outcome.error,
+        "duration_ms": _duration_ms(outcome),
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _duration_ms(outcome: Outcome) -> float | None:
+    if outcome.started_at is None:
+        return None
+    return round((outcome.finished_at - outcome.started_at) * 1000, 3)
+
+
+def _log_event(record: LogRecord) -> dict[str, Any]:
+    return {
+        "at": record.timestamp,
+        "level": record.level,
+        "module": record.module,
+        "message": record.message,
+        "fields": dict(record.fields),
+    }
+
+
+def _outcome_event(outcome: Outcome) -> dict[str, Any]:
+    event = asdict(outcome)
+    del event["run_id"]
+    return {**event, "status": outcome.status.value, "duration_ms": _duration_ms(outcome)}
