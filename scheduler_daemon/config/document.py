@@ -19,7 +19,7 @@ from scheduler_daemon.config.tree import Entry, Node, Place, mapping, sequence
 from scheduler_daemon.config.wording import explain
 
 DEEPEST = 50
-LARGEST = 200_000
+LARGEST = 500_000
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -35,6 +35,8 @@ def parse(file: Path, text: str, report: Report) -> Node | None:
     except yaml.MarkedYAMLError as error:
         where, message = explain(error, text)
         report.error(Place(file=file, line=where.line + 1, column=where.column + 1), message)
+    except yaml.YAMLError as error:
+        report.error(Place(file=file), f"not valid YAML: {error}")
     except _TooMuchError as error:
         report.error(error.place, str(error))
     return None

@@ -93,9 +93,10 @@ def described(node: Node, *, quote: bool) -> str:
 
 
 def masked(node: Node, message: str) -> str:
-    """The message without a secret that a reference brought in."""
-    if isinstance(node.value, str) and node.value != node.text and node.value:
-        return message.replace(node.value, node.text)
+    """The message without the secrets that references brought in, here or below."""
+    for one in node.walk():
+        if isinstance(one.value, str) and one.value and one.value != one.text:
+            message = message.replace(one.value, one.text)
     return message
 
 

@@ -38,7 +38,7 @@ def folders(file: Path, root: Node, environ: Mapping[str, str], report: Report) 
 
 
 def base_dir(file: Path) -> Path:
-    """The file's folder; but the parent of a `config/`, and the folder of `services/` for `services/scheduler/`."""
+    """The file's folder; for `config/` its parent, for `services/scheduler/` the folder of `services`."""
     folder = file.parent
     if folder.parts[-2:] == ("services", "scheduler"):
         return folder.parent.parent

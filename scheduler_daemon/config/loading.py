@@ -19,6 +19,8 @@ from scheduler_daemon.config.tree import Node, Place, planted
 from scheduler_daemon.errors import ConfigurationError, Problem
 from scheduler_daemon.model import JobSpec, Settings
 
+_PLAN = ("timezone", "scheduler")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
@@ -80,8 +82,9 @@ class Planned:
 def planned(revision_text: str) -> Planned:
     """Read a stored revision back. Raises ConfigurationError where this version does not understand it."""
     stored = json.loads(revision_text)
+    plan = {key: value for key, value in stored["configuration"].items() if key in _PLAN}
     report = Report()
-    root = with_defaults(planted(Place(file=Path("revision")), stored["configuration"]))
+    root = with_defaults(planted(Place(file=Path("revision")), plan))
     checked = faults.validate(root, report)
     if checked is None:
         raise ConfigurationError(report.errors)

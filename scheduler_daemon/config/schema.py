@@ -18,6 +18,8 @@ from scheduler_daemon.errors import CronError
 from scheduler_daemon.model import DstGap, DstOverlap, Misfire, OnLost, Overlap
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_LONGEST_SCHEDULE = 1000
+_SMALLEST = 1024**2
 _SECOND = timedelta(seconds=1)
 
 
@@ -35,8 +37,9 @@ def _text(value: Any, what: str) -> str:
 def _duration(value: Any) -> timedelta:
     if isinstance(value, int) and not isinstance(value, bool):
         raise wrong(f'{value} has no unit: write "{value}s", "{value}m" or the like')
+    text = _text(value, 'a duration such as "10m"')
     try:
-        return units.duration(_text(value, 'a duration such as "10m"'))
+        return units.duration(text)
     except ValueError as error:
         raise wrong(str(error)) from None
 
@@ -44,21 +47,28 @@ def _duration(value: Any) -> timedelta:
 def _size(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         raise wrong(f'{value} has no unit: write "{value}M" or the like')
+    text = _text(value, 'a size such as "256M"')
     try:
-        return units.size(_text(value, 'a size such as "256M"'))
+        size = units.size(text)
     except ValueError as error:
         raise wrong(str(error)) from None
+    if size < _SMALLEST:
+        raise wrong('must be at least "1M"')
+    return size
 
 
 def _zone(value: Any) -> str:
+    text = _text(value, 'the name of a time zone such as "Europe/Berlin"')
     try:
-        return zones.zone(_text(value, 'the name of a time zone such as "Europe/Berlin"'))
+        return zones.zone(text)
     except ValueError as error:
         raise wrong(str(error)) from None
 
 
 def _schedule(value: Any) -> str:
     text = _text(value, 'a schedule such as "0 */15 * * * *"')
+    if len(text) > _LONGEST_SCHEDULE:
+        raise wrong(f"a schedule has at most {_LONGEST_SCHEDULE} characters, this one {len(text):,}")
     try:
         CronExpression.parse_schedule(text)
     except CronError as error:
@@ -122,10 +132,10 @@ def _off(value: Any) -> dict[str, Any]:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Positive = Annotated[Duration, _at_least(_SECOND)]
-Size = Annotated[int, BeforeValidator(_size), Field(ge=1024**2)]
+Size = Annotated[int, BeforeValidator(_size)]
 Zone = Annotated[str, BeforeValidator(_zone)]
 Name = Annotated[str, BeforeValidator(_name)]
-Path = Annotated[str, BeforeValidator(_path)]
+Path = Annotated[str | None, BeforeValidator(_path)]
 Names = Annotated[tuple[Name, ...], Field(strict=False), _or(tuple)]
 Free = Annotated[dict[str, Any], _or(dict)]
 Off = Annotated[dict[str, Any], BeforeValidator(_off)]
@@ -175,11 +185,11 @@ class Scheduler(Section):
 
 
 class Database(Section):
-    url: Annotated[str, BeforeValidator(_database_url)] | None = None
+    url: Annotated[str | None, BeforeValidator(_database_url)] = None
 
 
 class Control(Section):
-    socket: Path | None = None
+    socket: Path = None
     group: Name | None = None
     readers: Names = ()
 
@@ -197,7 +207,7 @@ class Workers(Section):
 
 
 class Jobplane(Section):
-    python: Path | None = None
+    python: Path = None
 
 
 class History(Section):
@@ -212,7 +222,7 @@ class Logs(Section):
 class Root(Section):
     """The whole configuration, its includes merged."""
 
-    state_dir: Path | None = None
+    state_dir: Path = None
     timezone: Zone = "UTC"
     database: Annotated[Database, _or(dict)] = Database()
     control: Annotated[Control, _or(dict)] = Control()

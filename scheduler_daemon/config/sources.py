@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from scheduler_daemon.config.document import parse
@@ -32,7 +33,7 @@ class Sources:
     def read(self, file: Path) -> Node:
         """The merged tree of `file` (absolute) and its includes, without the key `includes`."""
         place = Place(file=file)
-        return self._follow(file, place) or mapping(place, {})
+        return replace(self._follow(file, place) or mapping(place, {}), place=place)
 
     def _follow(self, file: Path, asked: Place) -> Node | None:
         identity = self._identify(file, asked)

@@ -1,0 +1,136 @@
+"""The configuration against the catalogue and the calendar."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scheduler_daemon.config import Loaded, bindings, doubts, load, section_problems, unused_sections
+from scheduler_daemon.model import Catalogue, ExtensionInfo, JobInfo, SectionProblem
+
+TEXT = """\
+scheduler:
+  defaults:
+    parameters: {site: main}
+  jobs:
+    - name: publish
+      extension: web
+      job: publish_pipeline
+      schedule: "0 */15 * * * *"
+      enabled: true
+      parameters:
+        days: yes
+    - name: never
+      extension: wbe
+      job: publish_pipeline
+      schedule: "0 0 0 31 2 *"
+      enabled: true
+    - name: typo
+      extension: web
+      job: publish_pipline
+      schedule: "@daily"
+      enabled: true
+    - name: elsewhere
+      extension: web
+      job: cleanup
+      schedule: "@daily"
+      enabled: true
+    - name: broken
+      extension: broken
+      job: anything
+      schedule: "@daily"
+      enabled: true
+extensions:
+  web:
+    lang: no
+    content_sources:
+      blog:
+        path: 5
+        title: "${env:TITLE}"
+  wbe: {}
+"""
+
+CATALOGUE = Catalogue(
+    extensions=(
+        ExtensionInfo(name="web", jobs=(JobInfo(extension="web", name="publish_pipeline"),)),
+        ExtensionInfo(name="core", jobs=(JobInfo(extension="core", name="cleanup"),)),
+        ExtensionInfo(name="broken", error="ImportError: no module\nnamed 'x'"),
+    )
+)
+
+
+def loaded(tmp_path: Path) -> Loaded:
+    file = tmp_path / "config.yaml"
+    file.write_text(TEXT)
+    return load(file, environ={"TITLE": "hush"})
+
+
+def test_a_job_is_available_or_says_why_not(tmp_path: Path) -> None:
+    bound = {one.job.name: one for one in bindings(loaded(tmp_path).settings, CATALOGUE)}
+    assert bound["publish"].available
+    assert bound["publish"].info == CATALOGUE.find("web", "publish_pipeline")
+    assert {name: one.reason for name, one in bound.items() if not one.available} == {
+        "never": 'the extension "wbe" is not installed (did you mean "web"?)',
+        "typo": 'the extension "web" has no job "publish_pipline" (did you mean "publish_pipeline"?)',
+        "elsewhere": 'the extension "web" has no job "cleanup" (the extension "core" has one)',
+        "broken": "the extension \"broken\" failed to import: ImportError: no module named 'x'",
+    }
+
+
+def test_what_an_extension_finds_wrong_is_shown_at_its_place(tmp_path: Path) -> None:
+    blog = ("content_sources", "blog")
+    found = section_problems(
+        loaded(tmp_path),
+        [
+            SectionProblem(
+                where=("extensions", "web"), path=(*blog, "path"), message="should be a valid string"
+            ),
+            SectionProblem(where=("extensions", "web"), path=(*blog, "source_id"), message="is missing"),
+            SectionProblem(where=("extensions", "web"), path=("lang",), message="should be a valid string"),
+            SectionProblem(where=("extensions", "web"), path=(*blog, "title"), message='"hush" is no title'),
+            SectionProblem(
+                where=("scheduler", "jobs", "publish", "parameters"),
+                path=("days",),
+                message="should be a number",
+            ),
+            SectionProblem(
+                where=("scheduler", "jobs", "publish", "parameters"), path=("site",), message="is not known"
+            ),
+            SectionProblem(
+                where=("scheduler", "jobs", "never", "parameters"), path=("x", 3, "y"), message="is missing"
+            ),
+        ],
+    )
+    assert [str(one).removeprefix(f"{tmp_path}/") for one in found] == [
+        "config.yaml:37:15: extensions.web.content_sources.blog.path: should be a valid string "
+        '(YAML reads 5 as a number: write "5")',
+        "config.yaml:36:7: extensions.web.content_sources.blog.source_id: is missing",
+        "config.yaml:34:11: extensions.web.lang: should be a valid string "
+        '(YAML reads no as a boolean: write "no")',
+        'config.yaml:38:16: extensions.web.content_sources.blog.title: "${env:TITLE}" is no title',
+        "config.yaml:11:15: parameters.days: should be a number",
+        "config.yaml:3:24: parameters.site: is not known",
+        "config.yaml:3:5: parameters.x.3.y: is missing",
+    ]
+
+
+def test_every_value_can_be_located(tmp_path: Path) -> None:
+    file, line, column = loaded(tmp_path).locate(("scheduler", "jobs", "typo", "job"))
+    assert (file.name, line, column) == ("config.yaml", 19, 12)
+    assert loaded(tmp_path).locate(("scheduler", "jobs", 0, "name")).line == 5
+    assert loaded(tmp_path).locate(("nowhere",)).line == 1
+
+
+def test_a_section_that_nothing_reads_is_a_warning(tmp_path: Path) -> None:
+    (warning,) = unused_sections(loaded(tmp_path), CATALOGUE)
+    assert str(warning) == (
+        f"{tmp_path}/config.yaml:39:3: warning: nothing reads this section: "
+        'no extension "wbe" is installed (did you mean "web"?)'
+    )
+
+
+def test_a_doubtful_schedule_is_a_warning_at_the_schedule(tmp_path: Path) -> None:
+    found = doubts(loaded(tmp_path).settings, datetime(2026, 1, 1, tzinfo=UTC))
+    never = [one for one in found if one.line == 15]
+    assert len(never) == 1
+    assert never[0].severity == "warning"
+    assert never[0].message.startswith("never: ")
+    assert never[0].column == 17
