@@ -101,11 +101,15 @@ class JobContext(Protocol):
     """The extension's own section: an instance of its `config_model`, or a plain dict."""
     base_dir: Path
     """What relative paths in the configuration start from."""
-    state_dir: Path
-    """A folder of this extension's own inside the daemon's state directory; made at first use."""
-    temporary_directory: Path
-    """Made at first use, removed after the run."""
     logger: Logger
+
+    @property
+    def state_dir(self) -> Path:
+        """A folder of this extension's own inside the daemon's state directory; made at first use."""
+
+    @property
+    def temporary_directory(self) -> Path:
+        """Made at first use, removed after the run."""
 
     def db_pool(self) -> AsyncConnectionPool:
         """The worker's asynchronous pool, opened at first use; connections are named after the run."""

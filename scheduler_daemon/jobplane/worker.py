@@ -1,0 +1,271 @@
+"""A worker: one run at a time in the main thread, on an event loop that lives as long as the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scheduler_daemon.jobplane import processes
+from scheduler_daemon.jobplane.channel import Channel
+from scheduler_daemon.jobplane.connections import POOL_NAME, Connections
+from scheduler_daemon.jobplane.context import Surroundings
+from scheduler_daemon.jobplane.discovery import Registry
+from scheduler_daemon.jobplane.journal import Journal, Output, install
+from scheduler_daemon.jobplane.run import RefusedError, Run
+from scheduler_daemon.jobplane.seat import Seat
+from scheduler_daemon.jobplane.text import describe
+from scheduler_daemon.jobplane.wire import Message
+
+_THREADS = 2
+_SETTLE_S = 1.0
+
+
+class Worker:
+    """Numbered algorithm of `serve`: 1 wait for a run; 2 prepare it; 3 say what ended and what starts, in
+    one frame; 4 execute; 5 clear away what it left; 6 keep the outcome for step 3, or send it."""
+
+    def __init__(self, seat: Seat, registry: Registry, request: Mapping[str, Any]) -> None:
+        self._registry = registry
+        self._sections: Mapping[str, Any] = request["sections"]
+        self._channel = Channel(socket.socket(fileno=seat.channel), (seat.stdout, seat.stderr))
+        outputs = (Output(seat.stdout, "stdout", "info"), Output(seat.stderr, "stderr", "warning"))
+        self._journal = Journal(self._channel.post, outputs)
+        self._connections = Connections(request["database_url"])
+        self._surroundings = Surroundings(
+            base_dir=Path(request["base_dir"]),
+            state_dir=Path(request["state_dir"]),
+            scratch=Path(request["state_dir"]) / "scratch" / f"worker-{seat.worker}-{os.getpid()}",
+            timezone=request["timezone"],
+            connections=self._connections,
+            resources=registry.resources,
+        )
+        self._queue: deque[Run] = deque()
+        self._runs: dict[str, Run] = {}
+        self._leaving: str | None = None
+        self._idle = False
+        self._loop = asyncio.new_event_loop()
+        self._wake = asyncio.Event()
+        self._tidy = Tidy(self._loop, self._journal, self._connections)
+
+    def serve(self) -> None:
+        install(self._journal)
+        os.register_at_fork(after_in_child=self._forked)
+        asyncio.set_event_loop(self._loop)
+        self._channel.start(self)
+        self._tidy.remember()
+        self._channel.send({"t": "ready"})
+        held: list[Message] = []
+        while run := self._next(held):
+            held = [self._perform(run, held)]
+            del self._runs[run.id]
+        self._finish(held)
+
+    def _forked(self) -> None:
+        self._channel.forget()
+        self._journal.detach()
+
+    def receive(self, message: Message) -> None:
+        """In the IO thread."""
+        kind = message["t"]
+        if kind == "run":
+            run = self._runs[message["id"]] = Run(message)
+            self._queue.append(run)
+            self._stir()
+        elif kind == "cancel":
+            self._cancel(message["id"], message["reason"])
+        elif kind == "take_back":
+            self._channel.send({"t": "returned", "ids": self._take_back()})
+        elif kind == "stop":
+            self._leaving = self._leaving or "stopped"
+            self._stir()
+
+    def drain(self) -> None:
+        self._journal.drain()
+
+    def _stir(self) -> None:
+        if self._idle:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _cancel(self, run_id: str, reason: str) -> None:
+        run = self._runs.get(run_id)
+        if run is None:
+            return
+        run.cancel(reason)
+        with contextlib.suppress(
+            ValueError
+        ):  # not in the queue: the main thread has it, and sees cancel_reason
+            self._queue.remove(run)
+            del self._runs[run_id]
+            self._channel.send(run.refusal(""))
+
+    def _take_back(self) -> list[str]:
+        ids: list[str] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                ids.append(self._queue.popleft().id)
+                del self._runs[ids[-1]]
+        return ids
+
+    def _next(self, held: list[Message]) -> Run | None:
+        while not self._leaving:
+            with contextlib.suppress(IndexError):
+                return self._queue.popleft()
+            if held:
+                self._channel.send(*held)
+                held.clear()
+            self._loop.run_until_complete(self._rest())
+        return None
+
+    async def _rest(self) -> None:
+        self._wake.clear()
+        self._idle = True
+        if not self._queue and not self._leaving:
+            await self._wake.wait()
+        self._idle = False
+
+    def _perform(self, run: Run, held: list[Message]) -> Message:
+        try:
+            run.prepare(self._registry, self._sections, self._surroundings, self._journal, self._channel.post)
+            if run.cancel_reason:
+                raise RefusedError(run.cancel_reason)
+        except RefusedError as exc:
+            self._channel.send(*held)
+            return run.refusal(str(exc))
+        assert run.context is not None
+        self._journal.begin(run.id)
+        run.started_at = time.time()
+        self._channel.send(*held, {"t": "started", "id": run.id, "at": run.started_at})
+        outcome = run.execute(self._loop)
+        self._leaving = self._leaving or self._tidy.after(run)
+        outcome["steps"] = run.context.steps.close()
+        outcome["logs_dropped"] = self._journal.end()
+        return outcome
+
+    def _finish(self, held: list[Message]) -> None:
+        ids = self._take_back()
+        self._channel.send(*held, *([{"t": "returned", "ids": ids}] if ids else []))
+        if self._leaving != "stopped":
+            self._channel.send({"t": "leaving", "reason": self._leaving})
+        with contextlib.suppress(Exception):  # nothing that fails here may keep the process alive
+            self._loop.run_until_complete(asyncio.wait_for(self._connections.close(), _SETTLE_S))
+        self._channel.close()
+        os._exit(0)
+
+
+@dataclass
+class _Baseline:
+    threads: int = _THREADS
+    umask: int = 0o022
+    environment: dict[str, str] | None = None
+    folder: str = "/"
+
+
+class Tidy:
+    """Puts the process back as it was before a run."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, journal: Journal, connections: Connections) -> None:
+        self._loop = loop
+        self._journal = journal
+        self._connections = connections
+        self._streams = (sys.stdout, sys.stderr)
+        self._handlers = list(logging.getLogger().handlers)
+        self._executor = self._new_executor()
+        self._before = _Baseline()
+
+    def remember(self) -> None:
+        self._handlers = list(logging.getLogger().handlers)
+        umask = os.umask(0)
+        os.umask(umask)
+        self._before = _Baseline(processes.thread_count(), umask, dict(os.environ), os.getcwd())  # noqa: PTH109
+
+    def after(self, run: Run) -> str | None:
+        """Clear away what the run left; a text says why this worker must take no other."""
+        reason = None
+        if not self._end_tasks():
+            reason = "tasks left behind"
+        self._restore()
+        if killed := processes.has_children() and processes.kill_children():
+            names = ", ".join(killed[:10])
+            self._journal.note("warning", f"killed what the run left behind: {names}", processes=len(killed))
+        if not self._end_threads():
+            names = ", ".join(t.name for t in threading.enumerate()[_THREADS:][:10]) or "unknown to Python"
+            self._journal.note("warning", f"the run left threads behind ({names}); its worker is replaced")
+            reason = "threads left behind"
+        self._remove_scratch(run)
+        return "out of memory" if run.out_of_memory else reason
+
+    def _end_tasks(self) -> bool:
+        left = [t for t in asyncio.all_tasks(self._loop) if not t.get_name().startswith(POOL_NAME)]
+        if not left and not self._connections.used:
+            return True
+        try:
+            return self._loop.run_until_complete(self._settle(left))
+        except BaseException as exc:  # a task of the job may end in any way, by SystemExit too
+            self._journal.note("warning", f"what the run left behind ended with {describe(exc)}")
+            return False
+
+    async def _settle(self, left: list[asyncio.Task[Any]]) -> bool:
+        for task in left:
+            task.cancel()
+        pending: set[asyncio.Task[Any]] = set()
+        if left:
+            _, pending = await asyncio.wait(left, timeout=_SETTLE_S)
+            self._journal.note("warning", f"cancelled {len(left)} tasks that the run left behind")
+        if kept := await self._connections.settle():
+            self._journal.note("warning", f"closed {kept} database connections that the run kept")
+        return not pending
+
+    def _restore(self) -> None:
+        sys.stdout, sys.stderr = self._streams
+        logging.getLogger().handlers[:] = self._handlers
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        os.umask(self._before.umask)
+        os.chdir(self._before.folder)
+        if self._before.environment is not None and os.environ != self._before.environment:
+            os.environ.clear()
+            os.environ.update(self._before.environment)
+
+    def _end_threads(self) -> bool:
+        if self._executor.used:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = self._new_executor()
+        deadline = time.monotonic() + 0.1
+        while processes.thread_count() > self._before.threads:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def _new_executor(self) -> _Executor:
+        executor = _Executor()
+        self._loop.set_default_executor(executor)
+        return executor
+
+    def _remove_scratch(self, run: Run) -> None:
+        if run.context and (left := run.context.clear()):
+            self._journal.note("warning", f"its temporary directory could not be removed: {left}")
+
+
+class _Executor(ThreadPoolExecutor):
+    """The loop's threads (`asyncio.to_thread`), which end with the run that used them."""
+
+    def __init__(self) -> None:
+        super().__init__(thread_name_prefix="to_thread")
+        self.used = False
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self.used = True
+        return super().submit(*args, **kwargs)

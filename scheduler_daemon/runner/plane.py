@@ -1,0 +1,236 @@
+"""The daemon's side of the job plane: one zygote in use, older ones until their workers have gone.
+
+`start` and `reload` bring up a zygote; an extension that kills it, hangs it or leaves threads in it is
+set aside, and the next zygote does without. Nothing here imports an extension.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import shutil
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scheduler_daemon.errors import JobPlaneError
+from scheduler_daemon.extension import Logger
+from scheduler_daemon.jobplane.wire import PING_EVERY_S, Discovery, Message
+from scheduler_daemon.model import Catalogue, ExtensionInfo, JobInfo, SectionProblem
+from scheduler_daemon.runner.generation import CulpritError, Generation, ending
+from scheduler_daemon.runner.worker_link import Callbacks, WorkerLink
+
+__all__ = ["Discovery", "JobPlane", "WorkerLink"]
+
+IMPORT_TIMEOUT_S = 10.0
+_STOP_S = 2.0
+_SPAWN_WAIT_S = 20.0
+_LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(slots=True)
+class _SetAside:
+    """What an earlier zygote of the same start said of extensions that the next one does not load."""
+
+    infos: dict[str, ExtensionInfo] = field(default_factory=dict)
+    problems: list[SectionProblem] = field(default_factory=list)
+    foreign: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class JobPlane:
+    """`python` is the interpreter that extensions live in. After a zygote that died by itself, another is
+    started, and `on_catalogue` is told what that one found."""
+
+    def __init__(
+        self,
+        *,
+        python: Path,
+        log: Logger,
+        import_timeout_s: float = IMPORT_TIMEOUT_S,
+        on_catalogue: Callable[[Catalogue], None] | None = None,
+    ) -> None:
+        self.catalogue = Catalogue()
+        self.restarts = 0
+        self._python = python
+        self._log = log
+        self._import_timeout_s = import_timeout_s
+        self._on_catalogue = on_catalogue
+        self._request: Discovery | None = None
+        self._current: Generation | None = None
+        self._generations: set[Generation] = set()
+        self._numbers = itertools.count(1)
+        self._workers = itertools.count(1)
+        self._usable = asyncio.Event()
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pinger: asyncio.Task[None] | None = None
+
+    async def start(self, request: Discovery) -> Catalogue:
+        """Raises JobPlaneError where no zygote can be had at all."""
+        self._stopping = False
+        await asyncio.to_thread(shutil.rmtree, request.state_dir / "scratch", ignore_errors=True)
+        catalogue = await self.reload(request)
+        self._pinger = asyncio.create_task(self._ping(), name="job plane ping")
+        return catalogue
+
+    async def reload(self, request: Discovery) -> Catalogue:
+        """A new zygote; the old one goes when its workers have. On JobPlaneError the old one stays in use."""
+        generation, catalogue = await self._bring_up(request)
+        old, self._current = self._current, generation
+        self._request, self.catalogue = request, catalogue
+        self._usable.set()
+        if old:
+            old.retire()
+        return catalogue
+
+    async def spawn(
+        self,
+        *,
+        on_messages: Callable[[WorkerLink, list[Message]], None],
+        on_exit: Callable[[WorkerLink, int], None],
+        isolate: str | None = None,
+    ) -> WorkerLink:
+        """A worker forked from the zygote; with `isolate`, a fresh process for that one extension.
+
+        Waits while a zygote is being restarted. Raises JobPlaneError. Callbacks come only after the
+        caller has the link.
+        """
+        try:
+            async with asyncio.timeout(_SPAWN_WAIT_S):
+                await self._usable.wait()
+        except TimeoutError:
+            raise JobPlaneError("the job plane has no zygote that could fork a worker") from None
+        if self._current is None:
+            raise JobPlaneError("the job plane is stopped")
+        callbacks = Callbacks(on_messages, lambda link, status: self._on_worker_exit(on_exit, link, status))
+        return await self._current.spawn(next(self._workers), isolate, callbacks)
+
+    async def stop(self, grace: float) -> None:
+        """Let workers finish their runs for `grace` seconds, then end all. Twice, or before start, is fine."""
+        self._stopping = True
+        self._usable.set()
+        if self._pinger:
+            self._pinger.cancel()
+            self._pinger = None
+        links = [link for generation in self._generations for link in generation.links.values()]
+        for link in links:
+            link.send([{"t": "stop"}])
+        if links and grace > 0:
+            await asyncio.wait([link.gone for link in links], timeout=grace)
+        await asyncio.gather(*(generation.stop(_STOP_S) for generation in list(self._generations)))
+        self._current = None
+        for task in list(self._tasks):
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _bring_up(self, request: Discovery) -> tuple[Generation, Catalogue]:
+        aside = _SetAside()
+        while True:
+            generation = Generation(next(self._numbers), self._python, self._log, self._on_zygote_end)
+            self._generations.add(generation)
+            try:
+                answer = await generation.discover(_message(request, aside), self._import_timeout_s)
+            except CulpritError as exc:
+                culprit = exc.culprit
+                self._log.error("extension unavailable", extension=culprit.extension, error=culprit.error)
+                aside.infos[culprit.extension] = ExtensionInfo(
+                    name=culprit.extension,
+                    distribution=culprit.distribution,
+                    error=culprit.error,
+                    traceback=culprit.traceback,
+                )
+                continue
+            except BaseException:
+                await generation.stop(0)
+                raise
+            if _set_aside_threaded(aside, answer):
+                await generation.stop(_STOP_S)
+                continue
+            return generation, _catalogue(answer, aside)
+
+    def _on_zygote_end(self, generation: Generation, status: int) -> None:
+        self._generations.discard(generation)
+        if generation is not self._current or self._stopping:
+            return
+        self._current = None
+        self._usable.clear()
+        self.restarts += 1
+        self._log.error("the zygote died; its workers with it", cause=ending(status), pid=generation.pid)
+        self._in_background(self._restart())
+
+    async def _restart(self) -> None:
+        assert self._request is not None
+        pause_s = 0.0
+        while not self._stopping and self._current is None:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s or 1.0, _LONGEST_PAUSE_S)
+            try:
+                catalogue = await self.reload(self._request)
+            except JobPlaneError as exc:
+                self._log.error("no zygote can be started", error=str(exc), next_try_s=pause_s)
+                continue
+            self._log.warning("a new zygote is in use", restarts=self.restarts)
+            if self._on_catalogue:
+                self._on_catalogue(catalogue)
+
+    def _on_worker_exit(
+        self, on_exit: Callable[[WorkerLink, int], None], link: WorkerLink, status: int
+    ) -> None:
+        on_exit(link, status)
+        if self._request:
+            scratch = self._request.state_dir / "scratch" / f"worker-{link.worker}-{link.pid}"
+            if scratch.exists():
+                self._in_background(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
+
+    async def _ping(self) -> None:
+        while True:
+            await asyncio.sleep(PING_EVERY_S)
+            for generation in self._generations:
+                for link in generation.links.values():
+                    link.send([{"t": "ping"}])
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _message(request: Discovery, aside: _SetAside) -> Message:
+    exclude = {name: info.error or "leaves threads behind" for name, info in aside.infos.items()}
+    return {**request.message(), "exclude": exclude, "foreign": aside.foreign}
+
+
+def _set_aside_threaded(aside: _SetAside, answer: Message) -> bool:
+    """Remember extensions that left threads in this zygote; True if there is any: it must not fork."""
+    threaded = {e["name"]: e for e in answer["extensions"] if e["leaves_threads"]}
+    for name, extension in threaded.items():
+        aside.infos[name] = _extension(extension)
+        aside.foreign[name] = extension["resources"]
+    jobs = {job["name"] for extension in threaded.values() for job in extension["jobs"]}
+    aside.problems += [p for p in map(_problem, answer["problems"]) if _concerns(p, threaded.keys(), jobs)]
+    return bool(threaded)
+
+
+def _concerns(problem: SectionProblem, extensions: Any, jobs: set[str]) -> bool:
+    return problem.where[1] in extensions if problem.where[0] == "extensions" else problem.where[2] in jobs
+
+
+def _catalogue(answer: Message, aside: _SetAside) -> Catalogue:
+    extensions = [*map(_extension, answer["extensions"]), *aside.infos.values()]
+    return Catalogue(
+        extensions=tuple(sorted(extensions, key=lambda info: info.name)),
+        problems=(*map(_problem, answer["problems"]), *aside.problems),
+    )
+
+
+def _extension(message: Message) -> ExtensionInfo:
+    known = {key: message[key] for key in ExtensionInfo.__dataclass_fields__}
+    return ExtensionInfo(**{**known, "jobs": tuple(JobInfo(**job) for job in message["jobs"])})
+
+
+def _problem(message: Message) -> SectionProblem:
+    return SectionProblem(
+        where=tuple(message["where"]), path=tuple(message["path"]), message=message["message"]
+    )
