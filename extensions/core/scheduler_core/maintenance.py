@@ -34,8 +34,12 @@ class MaintenanceRun(Generic[P]):
     now: datetime
     parameters: P
 
-    async def sweep(self, target: Target, note: str) -> Swept:
-        return await Sweep(self.ctx, self.connection, target, self.parameters, note=note).run()
+    async def sweep(self, target: Target, note: str, *, before: int = 0) -> Swept:
+        """Sweep over one target, of a kind of which `before` rows were found already in this run."""
+        pace: Pace = self.parameters
+        if pace.max_rows is not None:
+            pace = pace.model_copy(update={"max_rows": max(0, pace.max_rows - before)})
+        return await Sweep(self.ctx, self.connection, target, pace, note=note).run()
 
 
 @asynccontextmanager

@@ -54,3 +54,15 @@ class Pace(BaseModel):
 class SessionParameters(Pace):
     idle_hours: int = hours(1, "a session without activity for longer is ended")
     retention_days: int = days(90, "a session that ended longer ago is removed")
+
+
+class AnonymousUserParameters(Pace):
+    retention_days: int = days(30, "an anonymous account that was created longer ago is removed")
+
+
+class ContextParameters(Pace):
+    retention_hours: int = hours(24, "an empty context that was created longer ago is removed")
+
+
+class LogParameters(Pace):
+    retention_days: int = days(30, "a line of public.logs that is older is removed")

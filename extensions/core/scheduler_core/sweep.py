@@ -30,6 +30,7 @@ HOLD_S = 0.025
 """What a batch should take at most: after a longer one the next is smaller."""
 LIMIT_S = 0.05
 """What one statement of a batch may take before the batch is undone and cut in two."""
+LIMIT = f"{LIMIT_S * 1000:.0f}ms"
 CHUNK = 20
 """Batches whose candidates are fetched, and checked against evidence without an index, together."""
 FIND: Mapping[str, str] = {"work_mem": "64MB", "lock_timeout": "5s"}
@@ -47,11 +48,22 @@ class Swept:
     removed: int = 0
     batches: int = 0
     braked: bool = False
+    enforced: bool = True
     dependents: dict[str, int] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
-        return self.candidates - self.removed
+        return self.candidates - self.removed if self.enforced else 0
+
+    def __iadd__(self, other: Swept) -> Swept:
+        self.candidates += other.candidates
+        self.removed += other.removed
+        self.batches += other.batches
+        self.braked |= other.braked
+        self.enforced &= other.enforced
+        for what, number in other.dependents.items():
+            self.dependents[what] = self.dependents.get(what, 0) + number
+        return self
 
 
 class Sweep:
@@ -75,7 +87,7 @@ class Sweep:
         patience = (await current(self._connection, ["statement_timeout"]))["statement_timeout"]
         try:
             await self._find()
-            await self._limit(f"{LIMIT_S * 1000:.0f}ms")
+            await self._limit(LIMIT)
             async for chunk in self._chunks():
                 await self._work_off(chunk)
         finally:
@@ -92,7 +104,8 @@ class Sweep:
             row = await cursor.fetchone()
         assert row is not None
         hanging = {d.what: number for d, number in zip(self._target.dependents, row[1:], strict=True)}
-        return Swept(candidates=row[0], braked=row[0] == self._pace.max_rows, dependents=hanging)
+        braked = row[0] == self._pace.max_rows
+        return Swept(candidates=row[0], braked=braked, enforced=False, dependents=hanging)
 
     async def _find(self) -> None:
         query = sql.SQL("DECLARE candidates SCROLL CURSOR WITH HOLD FOR {}").format(
@@ -132,7 +145,7 @@ class Sweep:
         began = time.monotonic()
         try:
             await self._batch(batch)
-        except (errors.LockNotAvailable, errors.DeadlockDetected):
+        except (errors.LockNotAvailable, errors.DeadlockDetected, errors.ForeignKeyViolation):
             return len(batch) == 1
         except errors.QueryCanceled:
             if time.monotonic() - began < LIMIT_S:
@@ -159,17 +172,18 @@ class Sweep:
 
     async def _take_apart(self, places: list[str]) -> None:
         """One row that so much hangs on that it takes longer than we may: that goes first, in batches."""
+        await self._limit("0")
         for dependent in self._target.dependents:
-            hanging = self._size = self._pace.batch_size
-            while hanging == self._size:
+            wanted = hanging = 0
+            while hanging == wanted:
+                began, wanted = time.monotonic(), self._size
                 async with self._connection.transaction():
                     doomed = await self._lock(places)
-                    hanging = await self._execute(dependent.removal(self._size), keys=list(doomed))
+                    hanging = await self._execute(dependent.removal(wanted), keys=list(doomed))
                 self._account(0, {dependent.what: hanging})
-                await self._rest(HOLD_S)
-        await self._limit("0")
+                await self._rest(time.monotonic() - began)
         await self._batch(places)
-        await self._limit(f"{LIMIT_S * 1000:.0f}ms")
+        await self._limit(LIMIT)
 
     async def _lock(self, places: list[str]) -> dict[Any, str]:
         """Lock those that are still to go: key → place."""

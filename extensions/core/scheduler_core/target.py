@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import sql
 
-from scheduler_core.schema import Table
+from scheduler_core.schema import Reference, Table
 
 ALL = sql.SQL("true")
 
@@ -118,3 +118,12 @@ class Target:
         else:
             action = sql.SQL("UPDATE {} t SET {}").format(self.table.identifier, self.change)
         return sql.SQL("{} WHERE t.ctid = ANY({})").format(action, places)
+
+
+def forbidding(references: Iterable[Reference]) -> tuple[Evidence, ...]:
+    """Foreign keys that neither cascade nor let go: a row that they refer to has to stay."""
+    return tuple(
+        Evidence(table=reference.as_table(), column=reference.column)
+        for reference in references
+        if reference.forbids
+    )
