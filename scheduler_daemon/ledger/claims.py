@@ -39,6 +39,10 @@ class Granted:
     at: datetime
 
 
+class OtherRevision(Exception):
+    """Another node has put another configuration in force; its hash is the argument."""
+
+
 class Claims:
     """Claims and everything else that needs their lock."""
 
@@ -55,12 +59,16 @@ class Claims:
         watermarks are read again.
         """
         async with self._gateway.connection() as connection:
-            states, live, now = await self._lock(connection, {c.concurrency for c in claims})
-            arbiter = Arbiter(states, live, capacity)
-            for claim in claims:
-                arbiter.decide(claim)
-            token = uuid4()
-            await self._write(connection, arbiter.decision, token, now)
+            return await self.claim_on(connection, claims, capacity)
+
+    async def claim_on(self, connection: Connection, claims: Sequence[Claim], capacity: int) -> Granted:
+        """The same in a transaction that is under way. Raises OtherRevision if this node's is not in force."""
+        states, live, now = await self._lock(connection, {c.concurrency for c in claims})
+        arbiter = Arbiter(states, live, capacity)
+        for claim in claims:
+            arbiter.decide(claim)
+        token = uuid4()
+        await self._write(connection, arbiter.decision, token, now)
         return Granted(decision=arbiter.decision, token=token, at=now)
 
     async def add(
@@ -154,10 +162,15 @@ class Claims:
     ) -> tuple[list[ScheduleState], dict[str, list[LiveRun]], datetime]:
         async with connection.pipeline():
             lock, read, clock = connection.cursor(), connection.cursor(), connection.cursor()
+            force = connection.cursor()
             wanted = sorted(keys)
             await lock.execute(sql("lock_schedules"), {"keys": wanted})
             await read.execute(sql("live_runs"), {"keys": wanted})
+            await force.execute(sql("revision_in_force"))
             await clock.execute(sql("database_time"))
+        revision = await force.fetchone()
+        if revision is not None and revision[0] != self.revision:
+            raise OtherRevision(revision[0])
         states = [
             ScheduleState(job=r[0], scope=r[1], watermark=r[2], span_run=r[3], span_key=r[4], override=r[5])
             for r in await lock.fetchall()

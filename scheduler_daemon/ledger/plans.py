@@ -1,47 +1,60 @@
-"""Where each job stands: its row in scheduler.schedules."""
+"""Where each job stands: its row in scheduler.schedules; and the revision that plans from now on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from uuid import UUID
 
-from scheduler_daemon.database.gateway import Gateway
+from scheduler_daemon.database.gateway import Connection, Gateway
 from scheduler_daemon.ledger.sql import sql
 from scheduler_daemon.model import JobSpec
 
+Marks = Mapping[tuple[str, str], datetime]
+
 
 class Plans:
-    def __init__(self, gateway: Gateway) -> None:
+    """`scope_of` tells a job's scope: empty, or the node's id for jobs that run on every node."""
+
+    def __init__(self, gateway: Gateway, node_id: UUID, scope_of: Callable[[JobSpec], str]) -> None:
         self._gateway = gateway
+        self._node_id = node_id
+        self._scope_of = scope_of
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        return self._gateway.connection()
+
+    async def lock_all(self, connection: Connection) -> Marks:
+        """Every schedule's watermark, under lock: nobody claims until this transaction ends."""
+        cursor = await connection.execute(sql("lock_all_schedules"))
+        return {(row[0], row[1]): row[2] for row in await cursor.fetchall()}
 
     async def enter(
-        self,
-        specs: Sequence[JobSpec],
-        returning: Sequence[str],
-        now: datetime,
-        scope_of: Callable[[JobSpec], str],
+        self, connection: Connection, specs: Sequence[JobSpec], returning: Sequence[str], now: datetime
     ) -> None:
         """Every job has its row; those that were in no plan before are accounted for from `now` on."""
-        async with self._gateway.connection() as connection:
-            await connection.execute(
-                sql("register_schedules"),
-                {
-                    "job": [s.name for s in specs],
-                    "scope": [scope_of(s) for s in specs],
-                    "concurrency": [s.concurrency_key for s in specs],
-                    "watermark": [now] * len(specs),
-                },
-            )
-            if returning:
-                await connection.execute(
-                    sql("reenter_schedules"),
-                    {"jobs": list(returning), "scopes": sorted({scope_of(s) for s in specs}), "now": now},
-                )
+        await connection.execute(
+            sql("register_schedules"),
+            {
+                "job": [s.name for s in specs],
+                "scope": [self._scope_of(s) for s in specs],
+                "concurrency": [s.concurrency_key for s in specs],
+                "watermark": [now] * len(specs),
+            },
+        )
+        if returning:
+            await connection.execute(sql("reenter_schedules"), {"jobs": list(returning), "now": now})
 
-    async def watermarks(self, jobs: Sequence[str], scopes: Sequence[str]) -> dict[tuple[str, str], datetime]:
-        async with self._gateway.connection() as connection:
-            cursor = await connection.execute(sql("watermarks"), {"jobs": list(jobs), "scopes": list(scopes)})
-            return {(row[0], row[1]): row[2] for row in await cursor.fetchall()}
+    async def put_in_force(
+        self, connection: Connection, revision: tuple[str, str], jobs: Sequence[str], now: datetime
+    ) -> None:
+        """`revision` is (hash, text). These jobs' instants up to `now` are settled: the new plan starts there."""
+        await connection.execute(sql("advance_watermarks"), {"jobs": list(jobs), "now": now})
+        await connection.execute(
+            sql("insert_revision"),
+            {"hash": revision[0], "configuration": revision[1], "now": now, "node": self._node_id},
+        )
 
     async def clear_watermark(self, job: str, now: datetime) -> datetime | None:
         """An operator's remedy for a watermark in the future; what it was, or None if it was not."""

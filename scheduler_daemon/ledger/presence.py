@@ -135,11 +135,6 @@ class Presence:
     async def revisions_until(self, until: datetime) -> list[Revision]:
         return [_revision(row) for row in await self._rows("revisions_until", until=until)]
 
-    async def put_in_force(self, hash_: str, configuration: str, since: datetime) -> None:
-        await self._execute(
-            "insert_revision", hash=hash_, now=since, node=self._node.id, configuration=configuration
-        )
-
     async def restored(self) -> bool:
         """Whether this ledger was written on another server or database: restored, or copied.
 

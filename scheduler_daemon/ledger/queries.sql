@@ -67,11 +67,19 @@ WHERE schedules.concurrency <> EXCLUDED.concurrency
 -- reenter_schedules --
 -- A job that had left the plan comes back: what lies between was planned by nobody.
 UPDATE scheduler.schedules SET watermark = greatest(watermark, %(now)s), span_run = NULL, span_key = NULL
-WHERE job = ANY(%(jobs)s) AND scope = ANY(%(scopes)s)
+WHERE job = ANY(%(jobs)s)
 
--- watermarks --
--- Where each job stands.
-SELECT job, scope, watermark FROM scheduler.schedules WHERE job = ANY(%(jobs)s) AND scope = ANY(%(scopes)s)
+-- lock_all_schedules --
+-- Nobody claims while this transaction lasts.
+SELECT job, scope, watermark FROM scheduler.schedules ORDER BY job, scope FOR UPDATE
+
+-- advance_watermarks --
+-- A new revision plans from here; a span that was open goes on if its reason does.
+UPDATE scheduler.schedules SET watermark = greatest(watermark, %(now)s) WHERE job = ANY(%(jobs)s)
+
+-- revision_in_force --
+-- Read under the claim's lock: a node with another revision must claim nothing.
+SELECT hash FROM scheduler.config_revisions ORDER BY id DESC LIMIT 1
 
 -- clear_watermark --
 -- An operator's remedy for a watermark in the future.

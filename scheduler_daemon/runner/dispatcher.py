@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,13 +13,15 @@ import structlog
 
 from scheduler_daemon.clock import Clock
 from scheduler_daemon.errors import DatabaseUnavailableError
-from scheduler_daemon.ledger.claims import Claims, Granted
-from scheduler_daemon.ledger.values import Claim, Entry, NewRun, StoredRun, new_run_id
+from scheduler_daemon.ledger.claims import Claims, Granted, OtherRevision
+from scheduler_daemon.ledger.values import NewRun, StoredRun, new_run_id
 from scheduler_daemon.model import JobSpec, Overlap, RunKind, RunStatus
-from scheduler_daemon.runner.book import Book, PlannedJob
+from scheduler_daemon.runner.book import Book
+from scheduler_daemon.runner.claiming import claims_of
 from scheduler_daemon.runner.orders import RunOrder
-from scheduler_daemon.runner.planning import Outage, Situation, Timetable, plan
+from scheduler_daemon.runner.planning import Outage, Situation
 from scheduler_daemon.runner.pool import Pool
+from scheduler_daemon.runner.rollover import Turnover
 
 CLAIM_AT_ONCE = 500
 MAX_SKEW = timedelta(seconds=5)
@@ -111,6 +113,11 @@ class Dispatcher:
             log.info("claiming goes on", reason=reason)
             self.outage_ended(self._held_since.pop(reason, self._clock.now()), reason)
 
+    @property
+    def waiting(self) -> int:
+        """How many runs, or keys under which runs wait, this daemon knows of."""
+        return len(self._ready) + len(self._waiting_keys)
+
     def knows(self, run_id: UUID) -> bool:
         return run_id in self._ready or self._pool.knows(str(run_id))
 
@@ -186,6 +193,16 @@ class Dispatcher:
                 self.turn_finished = self._clock.now()
             return worked
 
+    async def turn_over(self, change: Callable[[], Awaitable[Turnover]]) -> None:
+        """Between two turns: another book, and what settling the old one granted."""
+        async with self._turn:
+            turnover = await change()
+            self.book = turnover.old
+            if turnover.granted is not None:
+                self._after(turnover.granted)
+            self.book = turnover.book
+        self.due(self.book.jobs)
+
     def adopt(self, runs: Sequence[StoredRun], token: UUID | None = None) -> None:
         """Live rows that are this daemon's, and that nobody has in hand: run them, or let them wait."""
         for run in runs:
@@ -217,6 +234,8 @@ class Dispatcher:
             except DatabaseUnavailableError as error:
                 log.debug("claiming stopped", why=str(error))
                 self._again()
+            except OtherRevision as other:
+                self.hold_for("other_revision", f"revision {str(other)[:12]} of another node is in force")
             except Exception:
                 log.exception("a turn of the dispatcher failed; it is tried again")
                 self._again()
@@ -252,44 +271,17 @@ class Dispatcher:
 
     async def _claim_all(self, due: set[str]) -> set[str]:
         """Claim in batches; the jobs whose watermark had moved come back."""
-        now = min(self._clock.now(), self._clock.now() + self.skew + EARLY)
-        plans: dict[tuple[Timetable, datetime, object], tuple[Entry, ...]] = {}
-        claims = [
-            claim
-            for job in self.book.planned_here(sorted(due))
-            if (claim := self._claim_of(job, now, plans)) is not None
-        ]
+        claims = claims_of(self.book, due, self.situation(self._clock.now()))
         again: set[str] = set()
         for start in range(0, len(claims), CLAIM_AT_ONCE):
             batch = claims[start : start + CLAIM_AT_ONCE]
-            granted = await self._claims.claim(batch, self._pool.capacity)
-            again |= self._after(granted)
+            again |= self._after(await self._claims.claim(batch, self._pool.capacity))
         return again
 
-    def _claim_of(
-        self,
-        job: PlannedJob,
-        now: datetime,
-        plans: dict[tuple[Timetable, datetime, object], tuple[Entry, ...]],
-    ) -> Claim | None:
-        memo = (job.table, job.watermark, job.rule)
-        entries = plans.get(memo)
-        if entries is None:
-            at = Situation(now=now, able_since=self.able_since, outages=self.outages)
-            entries = plans[memo] = plan(job.table, job.watermark, job.rule, at)
-        if not entries:
-            return None
-        return Claim(
-            job=job.spec.name,
-            scope=job.scope,
-            concurrency=job.spec.concurrency_key,
-            overlap=job.spec.overlap,
-            watermark=job.watermark,
-            until=entries[-1].last,
-            entries=entries,
-            enabled=self.book.enabled(job),
-            unavailable=job.unavailable,
-        )
+    def situation(self, now: datetime) -> Situation:
+        """An instant later than the database's clock + 1 s waits."""
+        shared = min(now, now + self.skew + EARLY)
+        return Situation(now=shared, able_since=self.able_since, outages=self.outages)
 
     def _after(self, granted: Granted) -> set[str]:
         decision = granted.decision

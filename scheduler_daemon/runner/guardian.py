@@ -105,8 +105,8 @@ class Guardian:
     async def obey_others(self) -> None:
         """What other nodes asked of this one, and what has waited for runs on other nodes."""
         now = self._clock.now()
-        for override in await self._expired(now):
-            log.info("override expired", job=override.job)
+        for name in await self._expired(now):
+            log.info("override expired", job=name)
         others = [n for n in self.nodes if n.id != self._node.id and n.stopped_at is None]
         if not others:
             return
@@ -135,7 +135,7 @@ class Guardian:
                 log.exception("a round failed", round=work.__name__)
             await asyncio.sleep(interval_s)
 
-    async def _expired(self, now: datetime) -> Sequence[object]:
+    async def _expired(self, now: datetime) -> Sequence[str]:
         overrides = self._runner.dispatcher.book.overrides
         if not any(o.until is not None and o.until <= now for o in overrides.values()):
             return ()
@@ -143,7 +143,7 @@ class Guardian:
         gone = await self._books.history.expire_overrides(now)
         for override in gone:
             overrides.pop(override.job, None)
-        return gone
+        return [override.job for override in gone]
 
     def _note_beat(self, moment: datetime) -> None:
         """A judge must have written every heartbeat: after a gap it starts to count again."""

@@ -61,6 +61,11 @@ class Recorder:
         self._batch.logs.append(record)
         self._wake.set()
 
+    @property
+    def spooled(self) -> int:
+        """Bytes on disk that wait for the database."""
+        return self._spool.size
+
     async def flushed(self) -> None:
         """Returns when all that was told before this call is written."""
         if self._task is None:

@@ -1,23 +1,26 @@
 """From one configuration to the next: the old plan is settled up to a moment, the new one holds from there.
 
 A start is the same as a reload: the revision that was in force while the daemon was down planned
-what was missed.
+what was missed. All in one transaction, in which no node can claim: no instant is lost or doubled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 
-from scheduler_daemon.config import Binding, planned
+from scheduler_daemon.config import Binding, Planned, planned
 from scheduler_daemon.errors import ConfigurationError
-from scheduler_daemon.ledger.plans import Plans
+from scheduler_daemon.ledger.claims import Claims, Granted
+from scheduler_daemon.ledger.plans import Marks, Plans
 from scheduler_daemon.ledger.presence import Presence, Revision
-from scheduler_daemon.model import Catalogue, ExtensionInfo, JobInfo, JobSpec, Misfire, Settings
+from scheduler_daemon.model import Catalogue, JobSpec, Misfire, Settings
 from scheduler_daemon.runner.book import Book, PlannedJob, timetable
+from scheduler_daemon.runner.claiming import claims_of
+from scheduler_daemon.runner.planning import Situation
 
 log = structlog.get_logger(__name__)
 
@@ -31,58 +34,89 @@ class Edition:
     bindings: Sequence[Binding]
 
 
-class Rollover:
-    """Builds books. `node_name` and `scope` (the node's id) decide which jobs are planned here."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turnover:
+    """What a rollover came to: the book in force, and the runs that settling the old one granted."""
 
-    def __init__(self, presence: Presence, plans: Plans, *, node_name: str, scope: str) -> None:
+    book: Book
+    old: Book
+    granted: Granted | None
+
+
+class Rollover:
+    """Builds books. The node's name and `scope` (its id) decide which jobs are planned here."""
+
+    def __init__(self, presence: Presence, plans: Plans, claims: Claims, *, node: tuple[str, str]) -> None:
         self._presence = presence
         self._plans = plans
-        self._node_name = node_name
-        self._scope = scope
+        self._claims = claims
+        self._node_name, self._scope = node
 
-    async def old_book(self, edition: Edition) -> tuple[Book, Revision | None]:
-        """What the revision in force planned, to be settled before `edition` replaces it.
+    async def apply(
+        self,
+        edition: Edition,
+        clock: Callable[[], datetime],
+        at: Callable[[datetime], Situation],
+        capacity: int,
+    ) -> Turnover:
+        """Put `edition` in force.
 
-        Empty if `edition` is the revision in force. A job that `edition` no longer has is only
-        accounted for: nothing of it runs any more.
+        1. lock every schedule; 2. settle what the old revision planned until now; 3. enter the new jobs,
+        move the watermarks to now, store the revision; 4. commit.
         """
         latest = await self._presence.latest_revision()
-        if latest is None or latest.hash == edition.settings.revision:
-            return Book(), latest
-        try:
-            old = planned(latest.text)
-        except ConfigurationError as error:
-            log.error("the revision in force cannot be read by this version", why=str(error))
-            return Book(), latest
-        new = {binding.job.name: binding for binding in edition.bindings}
-        specs = [_as_it_would_run(spec, new.get(spec.name)) for spec in old.jobs if self._mine(spec)]
-        marks = await self._plans.watermarks([s.name for s in specs], self._scopes())
-        book = Book(scheduler_enabled=old.enabled)
-        for spec in specs:
-            mark = marks.get((spec.name, self._scope_of(spec)))
-            if mark is not None:
-                book.jobs[spec.name] = self._planned(spec, mark, new.get(spec.name), edition.catalogue)
-        return book, latest
+        before = _read(latest)
+        changed = latest is None or latest.hash != edition.settings.revision
+        old, granted = Book(), None
+        async with self._plans.transaction() as connection:
+            marks = await self._plans.lock_all(connection)
+            now = clock()
+            if changed and latest is not None and before is not None:
+                old = self._old_book(before, edition, marks)
+                due = claims_of(old, old.jobs, at(now))
+                if due:
+                    self._claims.revision = latest.hash
+                    granted = await self._claims.claim_on(connection, due, capacity)
+            known = {spec.name for spec in before.jobs} if before else set()
+            specs = [b.job for b in edition.bindings if self.mine(b.job)]
+            returning = [spec.name for spec in specs if changed and spec.name not in known]
+            await self._plans.enter(connection, specs, returning, now)
+            if changed:
+                names = sorted({*old.jobs, *(spec.name for spec in specs)})
+                revision = (edition.settings.revision, edition.settings.revision_text)
+                await self._plans.put_in_force(connection, revision, names, now)
+            marks = await self._plans.lock_all(connection)
+        self._claims.revision = edition.settings.revision
+        return Turnover(book=self._new_book(edition, marks), old=old, granted=granted)
 
-    async def new_book(self, edition: Edition, now: datetime, old: Revision | None) -> Book:
-        """Put `edition` in force from `now` on, and say where each of its jobs stands."""
-        settings = edition.settings
-        mine = [b for b in edition.bindings if self._mine(b.job)]
-        specs = [binding.job for binding in mine]
-        if old is None or old.hash != settings.revision:
-            before = _names(old)
-            returning = [s.name for s in specs if s.name not in before]
-            await self._plans.enter(specs, returning, now, self._scope_of)
-            await self._presence.put_in_force(settings.revision, settings.revision_text, now)
-        else:
-            await self._plans.enter(specs, (), now, self._scope_of)
-        marks = await self._plans.watermarks([s.name for s in specs], self._scopes())
-        book = Book(scheduler_enabled=settings.scheduler_enabled)
-        for binding in mine:
+    def mine(self, spec: JobSpec) -> bool:
+        """Whether this node plans the job."""
+        return spec.nodes in ("any", "every", self._node_name)
+
+    def scope_of(self, spec: JobSpec) -> str:
+        return self._scope if spec.nodes == "every" else ""
+
+    def _old_book(self, before: Planned, edition: Edition, marks: Marks) -> Book:
+        """A job that `edition` no longer has is only accounted for: nothing of it runs any more."""
+        new = {binding.job.name: binding for binding in edition.bindings}
+        book = Book(scheduler_enabled=before.enabled)
+        for spec in before.jobs:
+            mark = marks.get((spec.name, self.scope_of(spec)))
+            if mark is not None and self.mine(spec):
+                binding = new.get(spec.name)
+                spec = _as_it_would_run(spec, binding)
+                book.jobs[spec.name] = self._planned(spec, mark, binding, edition.catalogue)
+        return book
+
+    def _new_book(self, edition: Edition, marks: Marks) -> Book:
+        book = Book(scheduler_enabled=edition.settings.scheduler_enabled)
+        for binding in edition.bindings:
             spec = binding.job
-            mark = marks[spec.name, self._scope_of(spec)]
-            book.jobs[spec.name] = self._planned(spec, mark, binding, edition.catalogue)
-        book.elsewhere = {b.job.name: b.job for b in edition.bindings if not self._mine(b.job)}
+            if self.mine(spec):
+                mark = marks[spec.name, self.scope_of(spec)]
+                book.jobs[spec.name] = self._planned(spec, mark, binding, edition.catalogue)
+            else:
+                book.elsewhere[spec.name] = spec
         _add_unscheduled(book, edition)
         return book
 
@@ -93,59 +127,52 @@ class Rollover:
         return PlannedJob(
             spec=spec,
             table=timetable(spec),
-            scope=self._scope_of(spec),
+            scope=self.scope_of(spec),
             watermark=mark,
             info=binding.info if binding else None,
             unavailable=binding.reason if binding else None,
             isolate=extension is not None and extension.leaves_threads,
         )
 
-    def _mine(self, spec: JobSpec) -> bool:
-        return spec.nodes in ("any", "every", self._node_name)
 
-    def _scope_of(self, spec: JobSpec) -> str:
-        return self._scope if spec.nodes == "every" else ""
-
-    def _scopes(self) -> list[str]:
-        return ["", self._scope]
+def _read(revision: Revision | None) -> Planned | None:
+    if revision is None:
+        return None
+    try:
+        return planned(revision.text)
+    except ConfigurationError as error:
+        log.error("the revision in force cannot be read by this version", why=str(error))
+        return None
 
 
 def _as_it_would_run(spec: JobSpec, binding: Binding | None) -> JobSpec:
     """The old schedule with the new rules; a job that is gone runs nothing."""
     if binding is None:
         return replace(spec, misfire=Misfire.SKIP)
-    new = binding.job
     return replace(
-        new,
+        binding.job,
         schedule=spec.schedule,
         timezone=spec.timezone,
         dst=spec.dst,
         nodes=spec.nodes,
-        enabled=spec.enabled and new.enabled,
+        enabled=spec.enabled and binding.job.enabled,
     )
-
-
-def _names(revision: Revision | None) -> set[str]:
-    if revision is None:
-        return set()
-    try:
-        return {spec.name for spec in planned(revision.text).jobs}
-    except ConfigurationError:
-        return set()
 
 
 def _add_unscheduled(book: Book, edition: Edition) -> None:
     """Registered jobs that no entry binds can be run by hand, under the name that their code gives them."""
     bound = {(spec.extension, spec.job) for spec in edition.settings.jobs}
     taken = {spec.name for spec in edition.settings.jobs}
-    for extension, info in _registered(edition.catalogue.extensions):
-        if (extension.name, info.name) in bound or info.name in taken:
-            continue
-        book.unscheduled[info.name] = JobSpec(
-            name=info.name, extension=extension.name, job=info.name, schedule=info.schedule, enabled=False
-        )
-        book.unscheduled_info[info.name] = info
-
-
-def _registered(extensions: Iterable[ExtensionInfo]) -> Iterable[tuple[ExtensionInfo, JobInfo]]:
-    return ((extension, info) for extension in extensions for info in extension.jobs)
+    for extension in edition.catalogue.extensions:
+        for info in extension.jobs:
+            if (extension.name, info.name) in bound or info.name in taken:
+                continue
+            book.unscheduled[info.name] = JobSpec(
+                name=info.name,
+                extension=extension.name,
+                job=info.name,
+                schedule=info.schedule,
+                enabled=False,
+                concurrency=info.name,
+            )
+            book.unscheduled_info[info.name] = info

@@ -17,6 +17,7 @@ from scheduler_daemon.ledger.presence import Presence
 from scheduler_daemon.ledger.values import Retry, StoredRun, new_run_id
 from scheduler_daemon.model import JobSpec, LogRecord, OnLost, Outcome, RunStatus
 from scheduler_daemon.runner.dispatcher import Dispatcher
+from scheduler_daemon.runner.health import Health
 from scheduler_daemon.runner.orders import RunOrder
 from scheduler_daemon.runner.pool import Pool
 from scheduler_daemon.runner.recorder import Recorder
@@ -34,6 +35,7 @@ class Runner:
 
     def __init__(self, *, recorder: Recorder, outcomes: Outcomes, presence: Presence) -> None:
         self.streams = Streams()
+        self.health = Health()
         self.recorder = recorder
         self.on_ended: Callable[[RunOrder, Outcome], None] = lambda order, outcome: None
         self.last_steps: dict[str, dict[str, Any]] = {}
@@ -108,6 +110,7 @@ class Runner:
                 self.wake_later(key, ending.retry.not_before)
             self.dispatcher.key_freed(key)
             self._publish(order, {"event": "ended", **_outcome_event(ending.outcome)})
+            self.health.ended(order.spec.name, ending.outcome)
             self.on_ended(order, ending.outcome)
 
     def wake_later(self, key: str, at: float) -> None:

@@ -1,0 +1,16 @@
+"""What an operator can do. Called by the control API and, for signals, by the daemon."""
+
+from scheduler_daemon.operations.house import House
+from scheduler_daemon.operations.jobs import JobOperations, Switch
+from scheduler_daemon.operations.scheduler import SchedulerOperations
+
+__all__ = ["House", "JobOperations", "Operations", "SchedulerOperations", "Switch"]
+
+
+class Operations:
+    """All of them, by what they concern."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.jobs = JobOperations(house)
+        self.scheduler = SchedulerOperations(house)

@@ -1,0 +1,161 @@
+"""What an operator does with the scheduler as a whole: its state, its configuration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from scheduler_daemon import __version__
+from scheduler_daemon.config import load
+from scheduler_daemon.ledger.history import Actor
+from scheduler_daemon.operations.house import House
+from scheduler_daemon.operations.values import NodeView, Status, WorkerView
+
+LATE = timedelta(seconds=5)
+
+
+class SchedulerOperations:
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def status(self) -> Status:
+        """From memory alone: it answers while the database is away."""
+        house, now = self._house, self._house.clock.now()
+        pool, dispatcher = house.runner.pool, house.runner.dispatcher
+        settings = house.edition.settings
+        oldest, oldest_job = self._oldest_unhandled(now)
+        return Status(
+            version=__version__,
+            pid=house.node.pid,
+            node=house.node.name,
+            node_id=str(house.node.id),
+            started_at=house.started_at,
+            uptime_s=(now - house.started_at).total_seconds(),
+            now=now,
+            ready=house.ready,
+            state_dir=str(settings.state_dir),
+            configuration=str(settings.file),
+            revision=settings.revision,
+            scheduler_enabled=settings.scheduler_enabled,
+            jobs=len(house.edition.bindings),
+            database=house.database,
+            database_away_since=house.gateway.away_since,
+            oldest_unhandled=oldest,
+            oldest_unhandled_job=oldest_job,
+            clock_skew_s=dispatcher.skew.total_seconds(),
+            workers=[_worker(slot) for slot in pool.workers],
+            workers_max=pool.settings.max,
+            running=len(pool.running),
+            queued=dispatcher.waiting,
+            spool_bytes=house.runner.recorder.spooled,
+            disk_free_bytes=house.guardian.disk_free,
+            degraded=self.degraded(),
+            extensions=[_extension(e) for e in house.edition.catalogue.extensions],
+            nodes=self._nodes(),
+        )
+
+    def degraded(self) -> list[str]:
+        """Every reason why something is not as it should be."""
+        house = self._house
+        reasons = list(house.runner.dispatcher.hold.values())
+        if house.gateway.away_since is not None:
+            reasons.append(f"database away since {house.gateway.away_since:%Y-%m-%d %H:%M:%S} UTC")
+        for extension in house.edition.catalogue.extensions:
+            if extension.error:
+                reasons.append(f'extension "{extension.name}" is unavailable: {extension.error}')
+        for binding in house.edition.bindings:
+            if binding.reason is not None:
+                reasons.append(f'job "{binding.job.name}" is unavailable: {binding.reason}')
+            if why := house.runner.health.degraded(binding.job.name):
+                reasons.append(f'job "{binding.job.name}": {why}')
+        if house.runner.recorder.disk_low:
+            reasons.append(f"disk nearly full: {house.guardian.disk_free / 1e6:.0f} MB free")
+        return reasons + house.warnings
+
+    async def reload(self, actor: Actor) -> Status:
+        """Read the configuration anew, start a new job plane, and go over to both at once.
+
+        Raises ConfigurationError, and then nothing has changed.
+        """
+        house = self._house
+        before = house.edition.settings.revision
+        try:
+            loaded = load(house.edition.settings.file)
+            edition = await house.prepare(loaded)
+        except Exception as error:
+            await house.history.record_action(actor, "reload", None, (before, None), str(error))
+            raise
+        await self.put_in_force(loaded, edition)
+        await house.history.record_action(actor, "reload", None, (before, edition.settings.revision))
+        return self.status()
+
+    async def put_in_force(self, loaded: Any, edition: Any) -> None:
+        """Between two turns of the dispatcher, in one transaction of the ledger."""
+        house = self._house
+        overrides = await house.history.overrides()
+        dispatcher = house.runner.dispatcher
+
+        async def change() -> Any:
+            capacity = house.runner.pool.capacity
+            turnover = await house.rollover.apply(edition, house.clock.now, dispatcher.situation, capacity)
+            turnover.book.overrides = overrides
+            return turnover
+
+        await dispatcher.turn_over(change)
+        house.loaded, house.edition = loaded, edition
+        house.guardian.revision = edition.settings.revision
+        house.guardian.history = edition.settings.history
+        house.runner.health.forget(b.job.name for b in edition.bindings)
+        house.runner.pool.refresh(edition.settings.workers)
+        house.engine.set_plan(house.book.tables())
+
+    def _oldest_unhandled(self, now: datetime) -> tuple[datetime | None, str | None]:
+        """The oldest instant that is due for more than 5 s and has no disposition yet."""
+        found: tuple[datetime, str] | None = None
+        for job in self._house.book.jobs.values():
+            instant = job.table.next_after(job.watermark)
+            if instant is not None and instant < now - LATE and (found is None or instant < found[0]):
+                found = (instant, job.spec.name)
+        return found if found is not None else (None, None)
+
+    def _nodes(self) -> Sequence[NodeView]:
+        return [
+            NodeView(
+                id=str(node.id),
+                name=node.name,
+                pid=node.pid,
+                version=node.version,
+                revision=node.revision,
+                started_at=node.started_at,
+                heartbeat_at=node.heartbeat_at,
+                stopped_at=node.stopped_at,
+                this=node.id == self._house.node.id,
+            )
+            for node in self._house.guardian.nodes
+        ]
+
+
+def _worker(slot: Any) -> WorkerView:
+    current = slot.current
+    return WorkerView(
+        pid=slot.link.pid if slot.link else 0,
+        job=current.spec.name if current else None,
+        run=current.id if current else None,
+        running_s=time.monotonic() - slot.current_since if current else None,
+        handed=len(slot.handed),
+        runs_done=slot.runs_done,
+    )
+
+
+def _extension(extension: Any) -> dict[str, Any]:
+    return {
+        "name": extension.name,
+        "distribution": extension.distribution,
+        "version": extension.version,
+        "jobs": [job.name for job in extension.jobs],
+        "error": extension.error,
+        "traceback": extension.traceback,
+        "leaves_threads": extension.leaves_threads,
+    }
