@@ -1,6 +1,13 @@
 """YAML → frozen settings: every mistake at once, each with file:line:column."""
 
-from scheduler_daemon.config.binding import Binding, bindings, doubts, section_problems, unused_sections
+from scheduler_daemon.config.binding import (
+    Binding,
+    bindings,
+    doubts,
+    section_problems,
+    unavailable_jobs,
+    unused_sections,
+)
 from scheduler_daemon.config.loading import Loaded, Planned, load, planned
 
 __all__ = [
@@ -12,5 +19,6 @@ __all__ = [
     "load",
     "planned",
     "section_problems",
+    "unavailable_jobs",
     "unused_sections",
 ]

@@ -57,6 +57,21 @@ def _why_not(job: JobSpec, catalogue: Catalogue) -> str:
     return f"the extension {quoted(job.extension)} has no job {quoted(job.job)}{hint}"
 
 
+def unavailable_jobs(loaded: Loaded, catalogue: Catalogue) -> tuple[Problem, ...]:
+    """Warnings about jobs that have no implementation, at the value that leads nowhere."""
+    names = {one.name for one in catalogue.extensions if not one.error}
+    return tuple(
+        problem(
+            loaded.locate(("scheduler", "jobs", one.job.name, key)),
+            f"{one.job.name} is unavailable: {one.reason}",
+            "warning",
+        )
+        for one in bindings(loaded.settings, catalogue)
+        if not one.available
+        for key in ("job" if one.job.extension in names else "extension",)
+    )
+
+
 def section_problems(loaded: Loaded, problems: Sequence[SectionProblem]) -> tuple[Problem, ...]:
     """What extensions found wrong in their sections and parameters, at its place in the files."""
     return tuple(_section_problem(loaded, one) for one in problems)

@@ -15,6 +15,9 @@ def check(root: Node, report: Report) -> None:
     jobs = root.find("scheduler", "jobs")
     if jobs is None or not jobs.items:
         report.warning(root.place, "no jobs are configured: the daemon would only wait")
+    enabled = root.find("scheduler", "enabled")
+    if enabled and enabled.value is False:
+        report.warning(enabled.place, "the scheduler is disabled: no job runs by itself")
 
 
 def _unique_names(root: Node, report: Report) -> None:

@@ -47,11 +47,6 @@ def value(text: str, tag: str) -> Scalar:
             return text
 
 
-def spelled(text: str) -> str:
-    """How a plain scalar that is not a string should be written to be one."""
-    return quoted(text)
-
-
 def _boolean(text: str) -> bool:
     if implied_tag(text) != _TAG + "bool":
         raise ScalarError(f"{quoted(text)} is not true or false")

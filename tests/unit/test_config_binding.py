@@ -3,7 +3,15 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scheduler_daemon.config import Loaded, bindings, doubts, load, section_problems, unused_sections
+from scheduler_daemon.config import (
+    Loaded,
+    bindings,
+    doubts,
+    load,
+    section_problems,
+    unavailable_jobs,
+    unused_sections,
+)
 from scheduler_daemon.model import Catalogue, ExtensionInfo, JobInfo, SectionProblem
 
 TEXT = """\
@@ -73,6 +81,19 @@ def test_a_job_is_available_or_says_why_not(tmp_path: Path) -> None:
         "elsewhere": 'the extension "web" has no job "cleanup" (the extension "core" has one)',
         "broken": "the extension \"broken\" failed to import: ImportError: no module named 'x'",
     }
+
+
+def test_an_unavailable_job_is_a_warning_at_the_value_that_leads_nowhere(tmp_path: Path) -> None:
+    found = unavailable_jobs(loaded(tmp_path), CATALOGUE)
+    assert [(one.line, one.column, one.severity) for one in found] == [
+        (13, 18, "warning"),
+        (19, 12, "warning"),
+        (24, 12, "warning"),
+        (28, 18, "warning"),
+    ]
+    assert found[0].message == (
+        'never is unavailable: the extension "wbe" is not installed (did you mean "web"?)'
+    )
 
 
 def test_what_an_extension_finds_wrong_is_shown_at_its_place(tmp_path: Path) -> None:

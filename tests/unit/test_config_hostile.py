@@ -9,14 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scheduler_daemon.config import document, load, planned, units
+from scheduler_daemon.config.schema import Job, Root, Scheduler
 from scheduler_daemon.errors import ConfigurationError, Problem
 
 SPECIFIED = (Path(__file__).parents[1] / "data" / "spec-scheduler.yaml").read_bytes()
 KEYS = st.sampled_from(
-    (
-        "scheduler jobs name schedule enabled includes extensions database url workers timezone state_dir control "
-        "socket defaults parameters dst misfire_window << x"
-    ).split()
+    [*Root.model_fields, *Scheduler.model_fields, *Job.model_fields, "includes", "url", "socket", "<<", "x"]
 )
 VALUES = st.recursive(
     st.none()

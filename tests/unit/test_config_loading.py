@@ -78,6 +78,12 @@ def test_an_empty_file_is_valid_and_a_warning(tmp_path: Path) -> None:
     ]
 
 
+def test_a_disabled_scheduler_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("scheduler:\n  enabled: off\n  jobs: []\n")
+    assert "2:12: warning: the scheduler is disabled" in str(load(file, environ={}).warnings[-1])
+
+
 def test_keys_whose_content_is_commented_out_are_as_good_as_absent(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     keys = ("includes", "database", "control", "workers", "extensions", "history", "metrics", "scheduler")
