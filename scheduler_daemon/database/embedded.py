@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -107,6 +108,8 @@ class EmbeddedServer:
             self._process.send_signal(number)
             await asyncio.wait([self._exit], timeout=limit_s)
         self._process = None
+        with contextlib.suppress(OSError):  # not empty, or gone: then it is not ours to tidy
+            self._require().sockets.rmdir()
 
     async def wait_exit(self) -> str:
         """Return when the server has ended, with how ("signal 9", "exit code 1").

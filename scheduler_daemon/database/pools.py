@@ -150,11 +150,20 @@ async def check_server(connection: Connection) -> Server:
 
 @contextlib.contextmanager
 def border(where: str) -> Iterator[None]:
-    """Turn psycopg's errors into DatabaseUnavailableError; `where` names the database for a person."""
+    """Turn psycopg's errors into ours; `where` names the database for a person.
+
+    A missing right is DatabaseUnusableError, a lost connection and the like DatabaseUnavailableError, and
+    anything else, which would be our mistake, SchedulerError.
+    """
     try:
         yield
     except psycopg.Error as exc:
-        raise DatabaseUnavailableError(f"{where}: {one_line(exc)}") from exc
+        text = f"{where}: {one_line(exc)}"
+        if isinstance(exc, psycopg.errors.InsufficientPrivilege):
+            raise DatabaseUnusableError(text) from exc
+        if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError):
+            raise DatabaseUnavailableError(text) from exc
+        raise SchedulerError(text) from exc
 
 
 def describe(url: str) -> str:
