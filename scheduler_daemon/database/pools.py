@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ CONNECT_LIMIT_S = 5
 CLAIM_LIMITS: Mapping[str, str] = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "5s"}
 """What the claim's connections set (design: ledger.md, the claim)."""
 
+_PORTS = re.compile(r"[\d,]*")
 _RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _LOG_EVERY_S = 10.0
 _REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", "not permitted to log in")
@@ -180,14 +182,16 @@ def one_line(exc: psycopg.Error) -> str:
 
 
 def _parameters(url: str) -> dict[str, Any]:
-    try:
-        return {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
-    except psycopg.Error:
-        # libpq quotes what it cannot read, which may be a part of the password: so neither text nor cause.
-        raise DatabaseUnusableError(
-            "database.url cannot be read as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
-            "percent-encode special characters in its parts"
-        ) from None
+    # libpq quotes what it cannot read, which may be a part of the password: so neither its text nor the cause.
+    with contextlib.suppress(psycopg.Error):
+        found = {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
+        # A "/" in a password ends the host part: the port and the database then hold pieces of the password.
+        if _PORTS.fullmatch(str(found.get("port", ""))) and "@" not in str(found.get("dbname", "")):
+            return found
+    raise DatabaseUnusableError(
+        "database.url cannot be read as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
+        "percent-encode special characters in its parts"
+    )
 
 
 def _refusal(exc: psycopg.Error, parameters: Mapping[str, Any]) -> SchedulerError:
