@@ -3,9 +3,9 @@
 second, minute, hour   bit n: the value n
 month                  bits 1-12
 year                   bit n: the year 1970 + n
-day of month           bits 1-31; bit 32: the last day (`L`); bits 33-63: the weekday nearest to day 1-31 (`nW`)
-day of week            bits 0-6: every Sunday … Saturday; bits 7n + weekday: only its nth in the month (`#n`,
-                       n 1-5); bits 42-48: only its last (`#L`)
+day of month           bits 1-31; bit 32: the last day (`L`); bits 33-63: the weekday nearest to 1-31 (`nW`)
+day of week            bits 0-6: every Sunday … Saturday; bits 7n + weekday: only the nth in the month (`#n`,
+                       n 1-5); bits 42-48: only the last (`#L`)
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ def values(bits: int) -> list[int]:
 
 
 def days_of_month(days: int, weekday: int, length: int) -> int:
-    """The days 1-`length` that a day-of-month set names in a month whose first day is `weekday` (Sunday = 0)."""
-    found = days & span(1, length)
+    """The days that a day-of-month set names in a month of `length` days that starts on `weekday`."""
+    found = days & (2 << length) - 2
+    if days < 1 << LAST_DAY:
+        return found
     if days >> LAST_DAY & 1:
         found |= 1 << length
     for day in values(days >> LAST_DAY):
@@ -44,8 +46,10 @@ def days_of_month(days: int, weekday: int, length: int) -> int:
 
 
 def days_of_week(weekdays: int, weekday: int, length: int) -> int:
-    """The days 1-`length` that a day-of-week set names in a month whose first day is `weekday` (Sunday = 0)."""
-    found = _weekly(weekdays, weekday) & span(1, length)
+    """The days that a day-of-week set names in a month of `length` days that starts on `weekday`."""
+    found = _weekly(weekdays, weekday) & (2 << length) - 2
+    if weekdays < 128:
+        return found
     for week in range(1, 6):
         found |= _weekly(weekdays >> 7 * week, weekday) & span(7 * week - 6, min(7 * week, length))
     return found | _weekly(weekdays >> 7 * LAST_WEEK, weekday) & span(length - 6, length)

@@ -23,7 +23,7 @@ def canonical(fields: Fields) -> str:
 
 
 def _days(fields: Fields) -> tuple[str, str, str]:
-    """Day of month, month, day of week. Joined by AND a full set is `*`; by OR it must not be (OCPS 1.1 §6.1)."""
+    """Day of month, month, day of week. A full set is `*`, unless that would turn OR into AND."""
     month = _free(MONTH, fields.month.bits)
     days, weekdays = _day_of_month(fields.day.bits), _day_of_week(fields.weekday.bits)
     if not fields.both:

@@ -1,10 +1,10 @@
 """The daylight-saving rule: from local times to instants, over the stretches of a zone.
 
-Debian cron's rule, cron(8) "Notes", for six fields and for every change of a zone's offset. A fixed-time
-schedule has a `DstPolicy`: where the clock jumps forward, the local times jumped over fire once, together, at
-the first instant after the gap (`after`), or not at all (`skip`); where it goes back, the repeated local times
-count in the first pass, the second, or both. An elapsing schedule is one under ELAPSING: what the clock
-shows, fires.
+Debian cron's rule (cron(8), Notes), for six fields and for every change of a zone's offset. A fixed-time
+schedule has a `DstPolicy`: where the clock jumps forward, the local times jumped over fire once, together,
+at the first instant after the gap (`after`), or not at all (`skip`); where it goes back, the repeated local
+times count in the first pass, the second, or both. An elapsing schedule is one under ELAPSING: it fires at
+whatever the clock shows.
 Instants are whole seconds since 1970-01-01 UTC.
 """
 
@@ -13,88 +13,113 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scheduler_daemon.cron.timeline import BEGIN_S, END_S, MARGIN_S, Stretch, Timeline
-from scheduler_daemon.cron.walk import LocalTimes
+from scheduler_daemon.cron.walk import DAY_S, LocalTimes
 from scheduler_daemon.model import DstGap, DstOverlap, DstPolicy
 
 DEBIAN = DstPolicy()
 ELAPSING = DstPolicy(gap=DstGap.SKIP, overlap=DstOverlap.BOTH)
-_AFTER, _FIRST, _SECOND = DstGap.AFTER, DstOverlap.FIRST, DstOverlap.SECOND
 
 
-def first_at_or_after(times: LocalTimes, line: Timeline, instant: int, policy: DstPolicy) -> int | None:
-    """The earliest instant at or after `instant`.
+class Instants:
+    """The instants of a schedule's local times in one zone, under one policy."""
 
-    In a stretch the clock runs evenly: the next local time there is the answer, if the stretch lasts. If not,
-    what follows can only show local times from here to there, none of which is ours, until MARGIN_S before
-    that local time's earliest instant: so years are crossed in one step. Within MARGIN_S of the start that
-    is not yet true (the clock may go back to before the start), and the walk goes stretch by stretch.
-    """
-    instant = max(instant, BEGIN_S)
-    while instant < END_S:
-        stretch = line.at(instant)
-        start, end, offset, _, _ = stretch
-        if instant == start and fires_after_gap(times, stretch, policy):
-            return instant
-        low, high = window(stretch, policy)
-        begin = max(instant, low)
-        found = times.at_or_after(begin + offset) - offset
-        if found < high:
-            return found
-        instant = max(end, found - MARGIN_S) if end - begin >= MARGIN_S else end
-    return None
+    __slots__ = ("_after", "_even_day", "_first", "_line", "_local", "_second")
 
+    def __init__(self, local: LocalTimes, line: Timeline, policy: DstPolicy) -> None:
+        self._local, self._line = local, line
+        self._after = policy.gap is DstGap.AFTER
+        self._first = policy.overlap is DstOverlap.FIRST
+        self._second = policy.overlap is DstOverlap.SECOND
+        self._even_day = -DAY_S
 
-def last_at_or_before(times: LocalTimes, line: Timeline, instant: int, policy: DstPolicy) -> int | None:
-    """The latest instant at or before `instant`: the mirror image of `first_at_or_after`."""
-    instant = min(instant, END_S)
-    while instant >= BEGIN_S:
-        stretch = line.at(instant)
-        start, _, offset, _, _ = stretch
-        low, high = window(stretch, policy)
-        begin = min(instant, high - 1)
-        found = times.at_or_before(begin + offset) - offset
-        if found >= low:
-            return found
-        if fires_after_gap(times, stretch, policy):
-            return start
-        instant = min(start - 1, found + MARGIN_S) if begin - start >= MARGIN_S else start - 1
-    return None
+    def at_or_after(self, instant: int) -> int | None:
+        """The first instant at or after `instant`; None: there is none.
 
+        In a stretch the clock runs evenly, so the next local time is the answer, if the stretch lasts until
+        then. If not, the clock shows only times between here and that one, none of them ours, at least until
+        MARGIN_S before it: so years are crossed in one step. That does not hold within MARGIN_S of the start,
+        where the clock may still go back to before the start: there the walk goes stretch by stretch.
+        """
+        time = instant - self._even_day
+        if 0 <= time < DAY_S and (found := self._local.times.at_or_after(time)) >= 0:
+            return self._even_day + found
+        instant, shown, local = max(instant, BEGIN_S), 0, -1
+        while instant < END_S:
+            stretch = self._line.at(instant)
+            if instant == stretch.start and self._fires_after_gap(stretch):
+                return instant
+            low, high = self._window(stretch)
+            begin, offset = max(instant, low), stretch.offset
+            if not shown <= begin + offset <= local:
+                shown = begin + offset
+                local = self._local.at_or_after(shown)
+            if local - offset < high:
+                if self._local.times.count > 1:
+                    self._remember(local, stretch)
+                return local - offset
+            instant = stretch.end
+            if instant - begin >= MARGIN_S:
+                instant = max(instant, local - offset - MARGIN_S)
+        return None
 
-def count(times: LocalTimes, line: Timeline, start: int, end: int, policy: DstPolicy) -> int:
-    """How many instants are in [`start`, `end`)."""
-    total = 0
-    for stretch in line.between(max(start, BEGIN_S), min(end, END_S)):
-        low, high = window(stretch, policy)
-        offset = stretch.offset
-        total += times.between(max(start, low) + offset, min(end, high) + offset)
-        if stretch.start >= start and fires_after_gap(times, stretch, policy):
-            total += not times.holds(stretch.start + offset)
-    return total
+    def at_or_before(self, instant: int) -> int | None:
+        """The last instant at or before `instant`; None: there is none. The mirror image of `at_or_after`."""
+        instant = min(instant, END_S)
+        while instant >= BEGIN_S:
+            stretch = self._line.at(instant)
+            low, high = self._window(stretch)
+            begin, offset = min(instant, high - 1), stretch.offset
+            local = self._local.at_or_before(begin + offset)
+            if local - offset >= low:
+                return local - offset
+            if self._fires_after_gap(stretch):
+                return stretch.start
+            instant = stretch.start - 1
+            if begin - instant >= MARGIN_S:
+                instant = min(instant, local - offset + MARGIN_S)
+        return None
 
+    def between(self, start: int, end: int) -> int:
+        """How many instants are in [`start`, `end`)."""
+        count = 0
+        for stretch in self._line.between(max(start, BEGIN_S), min(end, END_S)):
+            low, high = self._window(stretch)
+            offset = stretch.offset
+            count += self._local.between(max(start, low) + offset, min(end, high) + offset)
+            if stretch.start >= start and self._fires_after_gap(stretch):
+                count += not self._local.holds(stretch.start + offset)
+        return count
 
-def swallowed(times: LocalTimes, line: Timeline, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """(local time, the gap's first instant after) of all that the gaps in [`start`, `end`) jump over."""
-    for stretch in line.between(max(start, BEGIN_S), min(end, END_S)):
-        if stretch.start < start:
-            continue
-        local = times.at_or_after(stretch.start + stretch.before)
-        while local < stretch.start + stretch.offset:
-            yield local, stretch.start
-            local = times.at_or_after(local + 1)
+    def at_changes(self, start: int, end: int) -> Iterator[tuple[int, Stretch]]:
+        """The local times that the changes of offset in [`start`, `end`) jump over or repeat.
 
+        Each comes with the stretch after the change: `before` < `offset` was a jump, else a repetition.
+        """
+        for stretch in self._line.between(max(start, BEGIN_S), min(end, END_S)):
+            if stretch.start < start:
+                continue
+            local, last = sorted((stretch.start + stretch.before, stretch.start + stretch.offset))
+            while (local := self._local.at_or_after(local)) < last:
+                yield local, stretch
+                local += 1
 
-def window(stretch: Stretch, policy: DstPolicy) -> tuple[int, int]:
-    """The part [low, high) of a stretch that counts: without the pass of an overlap that does not."""
-    start, end, offset, before, after = stretch
-    if policy.overlap is _FIRST and before > offset:
-        start += before - offset
-    elif policy.overlap is _SECOND and offset > after:
-        end -= offset - after
-    return start, end
+    def _window(self, stretch: Stretch) -> tuple[int, int]:
+        """The part [low, high) of a stretch that counts: without a pass of an overlap that does not."""
+        start, end, offset, before, after = stretch
+        if self._first and before > offset:
+            start += before - offset
+        elif self._second and offset > after:
+            end -= offset - after
+        return start, end
 
+    def _fires_after_gap(self, stretch: Stretch) -> bool:
+        """Whether the clock jumped over one of our local times to the stretch's start."""
+        start, _, offset, before, _ = stretch
+        return self._after and before < offset and self._local.at_or_after(start + before) < start + offset
 
-def fires_after_gap(times: LocalTimes, stretch: Stretch, policy: DstPolicy) -> bool:
-    """Whether a local time was jumped over at the stretch's start, and fires there."""
-    start, _, offset, before, _ = stretch
-    return before < offset and policy.gap is _AFTER and times.at_or_after(start + before) < start + offset
+    def _remember(self, local: int, stretch: Stretch) -> None:
+        """Keep the start of the day just reached, if its clock runs evenly from midnight to midnight."""
+        day = local - local % DAY_S - stretch.offset
+        low, high = self._window(stretch)
+        if low < day and day + DAY_S <= high:
+            self._even_day = day

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple, Self
 
-from scheduler_daemon.cron import dst as rule
 from scheduler_daemon.cron.canonical import canonical
 from scheduler_daemon.cron.describe import describe
-from scheduler_daemon.cron.dst import DEBIAN, ELAPSING
-from scheduler_daemon.cron.fields import KINDS, YEAR, Field, Fields, quote, read_field
+from scheduler_daemon.cron.dst import DEBIAN, ELAPSING, Instants
+from scheduler_daemon.cron.fields import Fields
+from scheduler_daemon.cron.parsing import REBOOT, read, refuse_as_schedule
 from scheduler_daemon.cron.timeline import DAY_S, EPOCH, timeline
 from scheduler_daemon.cron.walk import FAR, Days, LocalTimes, TimesOfDay
-from scheduler_daemon.errors import CronError
 from scheduler_daemon.model import DstPolicy
 
-REBOOT = "@reboot"
-NICKNAMES = {
-    "@yearly": "0 0 0 1 1 *",
-    "@annually": "0 0 0 1 1 *",
-    "@monthly": "0 0 0 1 * *",
-    "@weekly": "0 0 0 * * 0",
-    "@daily": "0 0 0 * * *",
-    "@midnight": "0 0 0 * * *",
-    "@hourly": "0 0 * * * *",
-}
-_ORDER = "second minute hour day-of-month month day-of-week [year]"
-_SECOND_ZERO, _EVERY_YEAR = Field(1, starred=False, restricted=True), Field(YEAR.every)
-_WORD = re.compile(r"[^ \t]+")
 
-
-class Swallowed(NamedTuple):
-    """A fixed-time instant that a gap jumped over: its local time, and the first instant after the gap."""
+class AtTransition(NamedTuple):
+    """A local time (`YYYY-MM-DD HH:MM:SS`) that a change of the clock jumps over or repeats, and the change."""
 
     local: str
     transition: datetime
@@ -48,7 +32,7 @@ class CronExpression:
     Expressions are equal if their canonical texts (`str()`) are.
     """
 
-    __slots__ = ("_canonical", "_fields", "_never", "_times", "fixed_time")
+    __slots__ = ("_canonical", "_fields", "_kept", "_local", "_never", "fixed_time")
 
     fixed_time: bool
     """Neither the minute nor the hour field starts with `*`: gaps and overlaps follow the policy."""
@@ -59,60 +43,20 @@ class CronExpression:
         self._canonical: str | None = None
         self._never: bool | None = None if fields else True
         self.fixed_time = fields is not None and not (fields.minute.starred or fields.hour.starred)
-        self._times = (
-            _local_times(fields) if fields else LocalTimes(TimesOfDay(1, 1, 1), Days(0, 0, 0, 0, both=True))
-        )
+        self._local = _local_times(fields)
+        self._kept: tuple[tzinfo, DstPolicy, Instants] | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read five, six or seven fields or a nickname. Raises CronError."""
-        words = [(word[0], word.start() + 1) for word in _WORD.finditer(text)]
-        if words and words[0][0].startswith("@"):
-            return cls._parse_nickname(text, words)
-        if len(words) not in (5, 6, 7):
-            raise CronError(
-                f"{quote(text)} has {len(words)} fields; a schedule has six or seven: {_ORDER}",
-                field="expression",
-                text=text,
-                column=1,
-            )
-        kinds = KINDS[len(words) == 5 :]
-        read = [read_field(kind, word, column) for kind, (word, column) in zip(kinds, words, strict=False)]
-        if len(words) == 5:
-            read.insert(0, _SECOND_ZERO)
-        if len(read) == 6:
-            read.append(_EVERY_YEAR)
-        return cls(Fields(*read))
+        return cls(read(text))
 
     @classmethod
     def parse_schedule(cls, text: str) -> Self:
-        """Read a job's schedule: six or seven fields or a nickname, never `@reboot`. Raises CronError."""
+        """Read a job's schedule: six or seven fields or a nickname, but `@reboot`. Raises CronError."""
         expression = cls.parse(text)
-        if expression.reboot:
-            raise CronError(
-                f'"{REBOOT}" is no schedule; a job that runs when the daemon starts has run_on_startup',
-                field="expression",
-                text=text,
-                column=text.index(REBOOT) + 1,
-            )
-        if len(text.split()) == 5:
-            right = f"0 {' '.join(text.split())}"
-            raise CronError(
-                f'{quote(text)} has five fields; schedules start with seconds: did you mean "{right}"?',
-                field="expression",
-                text=text,
-                column=1,
-            )
+        refuse_as_schedule(text)
         return expression
-
-    @classmethod
-    def _parse_nickname(cls, text: str, words: list[tuple[str, int]]) -> Self:
-        name, column = words[0]
-        if len(words) == 1 and name == REBOOT:
-            return cls(None)
-        if len(words) == 1 and name in NICKNAMES:
-            return cls.parse(NICKNAMES[name])
-        raise CronError("x", field="expression", text=name, column=column)
 
     @property
     def reboot(self) -> bool:
@@ -120,61 +64,79 @@ class CronExpression:
         return self._fields is None
 
     @property
+    def either_day(self) -> bool:
+        """Both day fields are restricted and one of them is enough."""
+        return self._fields is not None and not self._fields.both
+
+    @property
     def never(self) -> bool:
         """There is no instant at all from 1970 to 2199, as on 31 February."""
         if self._never is None:
-            self._never = self._times.at_or_after(0) == FAR
+            self._never = self._local.at_or_after(0) == FAR
         return self._never
 
     def next_after(self, moment: datetime, zone: tzinfo, *, dst: DstPolicy = DEBIAN) -> datetime | None:
         """The first instant after `moment`; None: there is none."""
         since = moment - EPOCH
-        policy = dst if self.fixed_time else ELAPSING
-        found = rule.first_at_or_after(
-            self._times, timeline(zone), since.days * DAY_S + since.seconds + 1, policy
-        )
-        return None if found is None else EPOCH + timedelta(seconds=found)
+        found = self._in(zone, dst).at_or_after(since.days * DAY_S + since.seconds + 1)
+        return None if found is None else EPOCH + timedelta(0, found)
 
     def previous_before(self, moment: datetime, zone: tzinfo, *, dst: DstPolicy = DEBIAN) -> datetime | None:
         """The last instant before `moment`; None: there is none."""
-        policy = dst if self.fixed_time else ELAPSING
-        found = rule.last_at_or_before(self._times, timeline(zone), _ceiling(moment) - 1, policy)
-        return None if found is None else EPOCH + timedelta(seconds=found)
+        found = self._in(zone, dst).at_or_before(_ceiling(moment) - 1)
+        return None if found is None else EPOCH + timedelta(0, found)
 
     def between(
         self, start: datetime, end: datetime, zone: tzinfo, *, dst: DstPolicy = DEBIAN
     ) -> Iterator[datetime]:
-        """The instants in (`start`, `end`], ascending: from a watermark, which is accounted for, to now."""
-        policy = dst if self.fixed_time else ELAPSING
-        line, instant, last = timeline(zone), _floor(start), _floor(end)
-        while (found := rule.first_at_or_after(self._times, line, instant + 1, policy)) is not None:
-            if found > last:
-                return
-            yield EPOCH + timedelta(seconds=found)
-            instant = found
+        """The instants in (`start`, `end`], ascending: after a watermark, up to now."""
+        instants, last = self._in(zone, dst), _floor(end)
+        found = instants.at_or_after(_floor(start) + 1)
+        while found is not None and found <= last:
+            yield EPOCH + timedelta(0, found)
+            found = instants.at_or_after(found + 1)
 
     def count(self, start: datetime, end: datetime, zone: tzinfo, *, dst: DstPolicy = DEBIAN) -> int:
-        """How many instants are in (`start`, `end`], in time that does not depend on how many they are."""
-        policy = dst if self.fixed_time else ELAPSING
-        return rule.count(self._times, timeline(zone), _floor(start) + 1, _floor(end) + 1, policy)
+        """How many instants are in (`start`, `end`], at a cost that does not grow with their number."""
+        return self._in(zone, dst).between(_floor(start) + 1, _floor(end) + 1)
 
-    def gaps(self, start: datetime, end: datetime, zone: tzinfo) -> Iterator[Swallowed]:
-        """The fixed-time instants that gaps in (`start`, `end`] jumped over, whatever the policy makes of them."""
-        if self.fixed_time:
-            for local, gap in rule.swallowed(self._times, timeline(zone), _floor(start) + 1, _floor(end) + 1):
-                text = (EPOCH + timedelta(seconds=local)).strftime("%Y-%m-%d %H:%M:%S")
-                yield Swallowed(text, EPOCH + timedelta(seconds=gap))
+    def gaps(self, start: datetime, end: datetime, zone: tzinfo) -> Iterator[AtTransition]:
+        """The fixed-time instants that gaps in (`start`, `end`] jump over, whatever the policy does then."""
+        return self._at_changes(start, end, zone, jumps=True)
+
+    def overlaps(self, start: datetime, end: datetime, zone: tzinfo) -> Iterator[AtTransition]:
+        """The fixed-time instants that overlaps starting in (`start`, `end`] repeat, whatever the policy."""
+        return self._at_changes(start, end, zone, jumps=False)
+
+    def _at_changes(
+        self, start: datetime, end: datetime, zone: tzinfo, *, jumps: bool
+    ) -> Iterator[AtTransition]:
+        if not self.fixed_time:
+            return
+        for local, stretch in self._in(zone, DEBIAN).at_changes(_floor(start) + 1, _floor(end) + 1):
+            if (stretch.before < stretch.offset) is jumps:
+                text = (EPOCH + timedelta(0, local)).strftime("%Y-%m-%d %H:%M:%S")
+                yield AtTransition(text, EPOCH + timedelta(0, stretch.start))
 
     def matches(self, moment: datetime, zone: tzinfo, *, dst: DstPolicy = DEBIAN) -> bool:
         """Whether `moment` is an instant of this schedule; one with a fraction of a second is none."""
-        policy = dst if self.fixed_time else ELAPSING
         instant = _ceiling(moment)
-        found = rule.first_at_or_after(self._times, timeline(zone), instant, policy)
-        return found == instant == _floor(moment)
+        return self._in(zone, dst).at_or_after(instant) == instant == _floor(moment)
+
+    def _in(self, zone: tzinfo, dst: DstPolicy) -> Instants:
+        """The instants in `zone` under `dst`; the last ones asked for are kept."""
+        kept = self._kept
+        if kept and kept[0] is zone and kept[1] is dst:
+            return kept[2]
+        instants = Instants(self._local, timeline(zone), dst if self.fixed_time else ELAPSING)
+        self._kept = zone, dst, instants
+        return instants
 
     def describe(self) -> str:
         """The schedule in English, as "At 07:00 and 19:00, every day"."""
-        return describe(self._fields)
+        if self._fields is None:
+            return "When the daemon starts"
+        return describe(self._fields) + (" (never)" if self.never else "")
 
     def __str__(self) -> str:
         if self._canonical is None:
@@ -191,7 +153,9 @@ class CronExpression:
         return hash(str(self))
 
 
-def _local_times(fields: Fields) -> LocalTimes:
+def _local_times(fields: Fields | None) -> LocalTimes:
+    if fields is None:
+        return LocalTimes(TimesOfDay(1, 1, 1), Days(0, 0, 0, 0, both=True))
     times = TimesOfDay(fields.second.bits, fields.minute.bits, fields.hour.bits)
     days = Days(fields.day.bits, fields.month.bits, fields.weekday.bits, fields.year.bits, both=fields.both)
     return LocalTimes(times, days)

@@ -1,64 +1,67 @@
-"""One field's text → its bit set (the grammar of OCPS 1.0-1.4), or a CronError that says what to write."""
+"""The grammar: one field's text → its bit set (OCPS 1.0-1.4). What a text lacks, `advice` explains."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from scheduler_daemon.cron.advice import advise
 from scheduler_daemon.cron.bits import LAST_DAY, LAST_WEEK, span
-from scheduler_daemon.errors import CronError
 
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_NTH = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5, "L": LAST_WEEK}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Kind:
-    """What one of the seven fields may hold: `low`-`high`, `names` for the values from `low` on."""
+    """What a field may hold: numbers from `low` to `high`, and `names` for those from `low` on."""
 
     name: str
     low: int
     high: int
     allowed: str
     names: tuple[str, ...] = ()
+    is_day: bool = False
+    every: int = field(init=False)
+    """The bits of `*`."""
 
-    @property
-    def every(self) -> int:
-        """The full set: weekday 7 is weekday 0, years count from 1970."""
-        return fold(self, span(self.low, self.high))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "every", _fold(self, span(self.low, self.high)))
 
 
-SECOND = Kind(name="second", low=0, high=59, allowed="0-59")
-MINUTE = Kind(name="minute", low=0, high=59, allowed="0-59")
-HOUR = Kind(name="hour", low=0, high=23, allowed="0-23")
-DAY = Kind(name="day of month", low=1, high=31, allowed="1-31, L (last day) or one day with W, as 15W")
-MONTH = Kind(name="month", low=1, high=12, allowed="1-12 or JAN-DEC", names=MONTHS)
+def _fold(kind: Kind, bits: int) -> int:
+    """Numbers as they are kept: weekday 7 as 0, years from 1970 on."""
+    if kind.high == 7:
+        return bits & 127 | bits >> 7
+    return bits >> kind.low if kind.low == 1970 else bits
+
+
+SECOND = Kind("second", 0, 59, "0-59")
+MINUTE = Kind("minute", 0, 59, "0-59")
+HOUR = Kind("hour", 0, 23, "0-23")
+DAY = Kind("day of month", 1, 31, "1-31, L for the last day, or one day with W, as 15W", is_day=True)
+MONTH = Kind("month", 1, 12, "1-12 or JAN-DEC", MONTHS)
 WEEKDAY = Kind(
-    name="day of week",
-    low=0,
-    high=7,
-    allowed="0-7 (0 and 7 are Sunday) or SUN-SAT, also as 5#2 (second Friday) or 5#L (last)",
-    names=WEEKDAYS,
+    "day of week", 0, 7, "0-7 (0 and 7 are Sunday) or SUN-SAT, and 5#2 or 5#L as well", WEEKDAYS, is_day=True
 )
-YEAR = Kind(name="year", low=1970, high=2199, allowed="1970-2199")
+YEAR = Kind("year", 1970, 2199, "1970-2199")
 KINDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, YEAR)
 
 
 class Field(NamedTuple):
-    """One field as read. `starred`: its text starts with `*` or `?`, which is what Debian's fixed-time rule asks.
+    """A field as read. `starred`: its text starts with `*` or `?`, for the fixed-time rule (Debian).
 
     `restricted`: its first item is more than a mere `*` (OCPS 1.1 §6.1). `both`: it starts with `+`.
     """
 
     bits: int
-    starred: bool = True
-    restricted: bool = False
+    starred: bool
+    restricted: bool
     both: bool = False
 
 
 class Fields(NamedTuple):
-    """All fields of an expression; `both`: a day must be named by both day fields, else by one of them."""
+    """All fields of an expression."""
 
     second: Field
     minute: Field
@@ -70,111 +73,84 @@ class Fields(NamedTuple):
 
     @property
     def both(self) -> bool:
+        """Whether both day fields must name a day; else one is enough (OCPS 1.4 §4.1)."""
         return self.weekday.both or not (self.day.restricted and self.weekday.restricted)
 
 
-def fold(kind: Kind, bits: int) -> int:
-    """The bits of plain values as kept: weekday 7 as 0, years from 1970 on."""
-    if kind is WEEKDAY:
-        return bits & 127 | bits >> 7
-    return bits >> kind.low if kind is YEAR else bits
+class UnreadableError(Exception):
+    """`item` of a field of `kind` cannot be read; `offset` is its place in the field, `field` the whole."""
+
+    def __init__(self, kind: Kind, field: str, item: str, offset: int) -> None:
+        self.kind, self.field, self.item, self.offset = kind, field, item, offset
 
 
-def read_field(kind: Kind, text: str, column: int) -> Field:
-    """Read one field's `text`, which starts at the 1-based `column` of the expression."""
-    both = kind is WEEKDAY and text.startswith("+")
+def read_field(kind: Kind, text: str) -> Field:
+    """Read a field. Raises UnreadableError."""
+    if text == "*":
+        return Field(kind.every, starred=True, restricted=False)
+    if bits := _read_number(kind, text):
+        return Field(bits, starred=False, restricted=True)
+    both = kind is WEEKDAY and text[0] == "+"
     body = text[both:]
-    if body == "*":
-        return Field(kind.every, both=both)
-    place = _Place(kind, column + both)
-    bits = 0
+    bits, offset = 0, int(both)
     for item in body.split(","):
-        bits |= _read_item(place, item, alone=item == body)
-        place.column += len(item) + 1
-    wild = kind is DAY or kind is WEEKDAY
-    starred = body[0] == "*" or (wild and body[0] == "?")
-    return Field(bits, starred, not starred or body[1:2] not in ("", ","), both)
+        found = _read_number(kind, item) or _read_range(kind, item) or _read_special(kind, item)
+        if not found or (item[-1] == "W" and item != body):
+            raise UnreadableError(kind, text, item, offset)
+        bits |= found
+        offset += len(item) + 1
+    starred = body[0] in "*?"
+    return Field(bits, starred, restricted=not starred or body[1:2] not in ("", ","), both=both)
 
 
-class _Place:
-    """Where in the expression an item stands."""
-
-    __slots__ = ("column", "kind")
-
-    def __init__(self, kind: Kind, column: int) -> None:
-        self.kind, self.column = kind, column
-
-    def refuse(self, text: str, offset: int = 0) -> NoReturn:
-        raise refusal(self.kind, text, self.column + offset)
+def _read_number(kind: Kind, text: str) -> int:
+    """The bit of one number or name, or 0."""
+    value = number(kind, text)
+    return 0 if value is None else _fold(kind, 1 << value)
 
 
-def _read_item(place: _Place, item: str, *, alone: bool) -> int:
-    kind = place.kind
-    if item.isascii() and item.isdigit():
-        return fold(kind, 1 << _value(place, item))
-    special = _read_special(place, item, alone=alone)
-    if special:
-        return special
+def _read_range(kind: Kind, item: str) -> int:
+    """The bits of `*`, `a-b` and of either with a step; else 0."""
     head, slash, step = item.partition("/")
     low, dash, high = head.partition("-")
-    if head == "*" or (head == "?" and (kind is DAY or kind is WEEKDAY)):
+    if head == "*" or (head == "?" and kind.is_day):
         first, last = kind.low, kind.high
     elif dash:
-        first, last = _value(place, low), _value(place, high, len(low) + 1)
-        if first > last:
-            place.refuse(item)
+        ends = number(kind, low), number(kind, high)
+        if ends[0] is None or ends[1] is None or ends[0] > ends[1]:
+            return 0
+        first, last = ends[0], ends[1]
     else:
-        if slash:
-            place.refuse(item)
-        first = last = _value(place, item)
-    return fold(kind, span(first, last, _step(place, item, step) if slash else 1))
+        return 0
+    by = digits(step) if slash else 1
+    return _fold(kind, span(first, last, by)) if by else 0
 
 
-def _read_special(place: _Place, item: str, *, alone: bool) -> int:
-    """The bit of `L`, `15W`, `5L`, `5#L`, `5#2`; 0: the item is none of these."""
-    kind = place.kind
+def _read_special(kind: Kind, item: str) -> int:
+    """The bit of `L`, `15W`, `5#2`, `5#L` or `5L`, or 0."""
     if kind is DAY:
         if item == "L":
             return 1 << LAST_DAY
-        if item.endswith("W") and item[:-1].isascii() and item[:-1].isdigit():
-            day = _value(place, item[:-1])
-            if not alone:
-                place.refuse(item)
-            return 1 << LAST_DAY + day
+        day = number(kind, item[:-1])
+        return 1 << LAST_DAY + day if day and item[-1] == "W" else 0
     if kind is WEEKDAY:
         name, hash_, nth = item.partition("#")
-        if hash_ and nth in ("1", "2", "3", "4", "5", "L"):
-            return 1 << 7 * (LAST_WEEK if nth == "L" else int(nth)) + _value(place, name) % 7
-        if not hash_ and len(item) > 1 and item.endswith("L") and item.upper() not in WEEKDAYS:
-            return 1 << 7 * LAST_WEEK + _value(place, item[:-1]) % 7
+        if not hash_ and item.endswith("L"):
+            name, nth = item[:-1], "L"
+        weekday = number(kind, name)
+        return 1 << 7 * _NTH[nth] + weekday % 7 if weekday is not None and nth in _NTH else 0
     return 0
 
 
-def _value(place: _Place, text: str, offset: int = 0) -> int:
-    kind = place.kind
-    if text.isascii() and text.isdigit():
-        if len(text) < 10 and kind.low <= int(text) <= kind.high:
-            return int(text)
-    elif text.upper() in kind.names:
-        return kind.names.index(text.upper()) + kind.low
-    place.refuse(text, offset)
+def number(kind: Kind, text: str) -> int | None:
+    """The number or name `text`, if `kind` allows it."""
+    value = digits(text)
+    if value is not None:
+        return value if kind.low <= value <= kind.high else None
+    name = text.upper()
+    return kind.names.index(name) + kind.low if name in kind.names else None
 
 
-def _step(place: _Place, item: str, step: str) -> int:
-    if step.isascii() and step.isdigit() and len(step) < 10 and int(step) > 0:
-        return int(step)
-    place.refuse(item)
-
-
-def refusal(kind: Kind, text: str, column: int) -> CronError:
-    shown = quote(text)
-    advice = advise(kind.name, text)
-    message = (
-        f"{kind.name}, column {column}: {shown} is not understood; {advice or f'allowed: {kind.allowed}'}"
-    )
-    return CronError(message, field=kind.name, text=text, column=column)
-
-
-def quote(text: str) -> str:
-    """`text` in double quotes, on one line, cut if it is long."""
-    return '"' + ascii(text)[1:-1][:60] + ('…"' if len(text) > 60 else '"')
+def digits(text: str) -> int | None:
+    """An unsigned decimal number of ASCII digits, no more of them than any field needs with leading zeros."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -1,13 +1,78 @@
-"""What is doubtful about a schedule."""
+"""What is doubtful about a schedule, for `check`: it can run, but perhaps not as its author thinks."""
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+from itertools import groupby
 
-from scheduler_daemon.cron.expression import CronExpression
-from scheduler_daemon.model import DstPolicy
+from scheduler_daemon.cron.expression import AtTransition, CronExpression
+from scheduler_daemon.model import DstGap, DstOverlap, DstPolicy
+
+_AHEAD = timedelta(days=365)
+_MOST_LISTED = 3
+_PASSES = {
+    DstOverlap.FIRST: "fires the first time only",
+    DstOverlap.SECOND: "fires the second time only",
+    DstOverlap.BOTH: "fires both times",
+}
 
 
 def lint(expression: CronExpression, zone: tzinfo, dst: DstPolicy, now: datetime) -> tuple[str, ...]:
-    """Warnings about `expression` as a schedule in `zone`, looking 12 months ahead from `now`."""
-    return ("never fires",) if expression.never else ()
+    """Warnings about `expression` as a schedule in `zone`, with the clock changes of 12 months from `now`."""
+    if expression.never:
+        return ("never fires: no date from 1970 to 2199 matches",)
+    if expression.next_after(now, zone, dst=dst) is None:
+        last = expression.previous_before(now, zone, dst=dst)
+        return (f"never fires again: the last instant was {last:%Y-%m-%d %H:%M:%S} UTC",)
+    return (*_every_second(expression), *_either_day(expression), *_changes(expression, zone, dst, now))
+
+
+def _every_second(expression: CronExpression) -> Iterator[str]:
+    second, minute, hour, *days = str(expression).split()
+    if second == "*":
+        once = " ".join(["0", minute, hour, *days])
+        often = "60 times in each minute that matches" if (minute, hour) != ("*", "*") else "every second"
+        yield f'fires {often}; for once a minute write "{once}"'
+
+
+def _either_day(expression: CronExpression) -> Iterator[str]:
+    if expression.either_day:
+        fields = str(expression).split()
+        fields[5] = f"+{fields[5]}"
+        yield (
+            "fires on every day that matches the day of month or the day of week; "
+            f'for days that match both write "{" ".join(fields)}"'
+        )
+
+
+def _changes(expression: CronExpression, zone: tzinfo, dst: DstPolicy, now: datetime) -> Iterator[str]:
+    for transition, times in groupby(expression.gaps(now, now + _AHEAD, zone), _transition):
+        instead = _short(transition.astimezone(zone).strftime("%H:%M:%S"))
+        what = f"fires once at {instead} instead" if dst.gap is DstGap.AFTER else "does not fire then"
+        yield f"{_listed(times)} does not exist ({_jump(transition, zone)}): {what}"
+    for transition, times in groupby(expression.overlaps(now, now + _AHEAD, zone), _transition):
+        yield f"{_listed(times)} comes twice ({_jump(transition, zone)}): {_PASSES[dst.overlap]}"
+
+
+def _transition(at: AtTransition) -> datetime:
+    return at.transition
+
+
+def _listed(times: Iterator[AtTransition]) -> str:
+    """As "2027-03-14 02:10, 02:20, 02:30 and 3 more"."""
+    days, clocks = zip(*(time.local.split() for time in times), strict=True)
+    more = len(clocks) - _MOST_LISTED
+    listed = ", ".join(_short(clock) for clock in clocks[:_MOST_LISTED])
+    return f"{days[0]} {listed}" + (f" and {more} more" if more > 0 else "")
+
+
+def _short(clock: str) -> str:
+    return clock.removesuffix(":00")
+
+
+def _jump(transition: datetime, zone: tzinfo) -> str:
+    last = (transition - timedelta(seconds=1)).astimezone(zone).replace(tzinfo=None)
+    return (
+        f"{zone}'s clock goes from {last + timedelta(seconds=1):%H:%M} to {transition.astimezone(zone):%H:%M}"
+    )

@@ -21,6 +21,7 @@ MARGIN_S = 2 * DAY_S
 BEGIN_S = -DAY_S
 END_S = 84_006 * DAY_S + DAY_S
 _BLOCK_S = 365 * DAY_S
+_EVER = 1 << 62
 
 
 class Stretch(NamedTuple):
@@ -39,17 +40,25 @@ class Stretch(NamedTuple):
 class Timeline:
     """The stretches of one zone. `at` costs the same however many transitions the zone has had."""
 
-    __slots__ = ("_blocks", "_zone")
+    __slots__ = ("_blocks", "_last", "_zone")
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
         self._blocks: dict[int, tuple[Stretch, ...]] = {}
+        fixed = zone.utcoffset(None)
+        self._last = (
+            Stretch(0, 0, 0, 0, 0) if fixed is None else Stretch(-_EVER, _EVER, *[_seconds(fixed)] * 3)
+        )
 
     def at(self, instant: int) -> Stretch:
-        """The stretch that holds `instant`; its true edges are known at least two days either side."""
+        """The stretch that holds `instant`; a change of offset within two days of it is at the edge."""
+        last = self._last
+        if last[0] <= instant < last[1]:
+            return last
         block = instant // _BLOCK_S
         for stretch in self._blocks.get(block) or self._explore(block):
             if instant < stretch.end:
+                self._last = stretch
                 return stretch
         raise AssertionError(f"no stretch of {self._zone} holds {instant}")
 
@@ -89,7 +98,11 @@ class Timeline:
     def _offset(self, instant: int) -> int:
         offset = (EPOCH + timedelta(seconds=instant)).astimezone(self._zone).utcoffset()
         assert offset is not None
-        return offset.days * DAY_S + offset.seconds
+        return _seconds(offset)
+
+
+def _seconds(offset: timedelta) -> int:
+    return offset.days * DAY_S + offset.seconds
 
 
 @lru_cache(maxsize=256)

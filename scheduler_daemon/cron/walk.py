@@ -1,6 +1,7 @@
-"""The calendar walk: which local times a schedule names. No zone, no clock; a local time is counted in
-whole seconds since 1970-01-01 00:00:00 on that wall clock, a day in days since 1970-01-01, a month in months
-since 1970-01. Sets are integers whose bits are the members: see `bits`.
+"""The calendar walk: which local times a schedule names. No zone, no clock.
+
+A local time is counted in whole seconds since 1970-01-01 00:00:00 on that wall clock, a day in days since
+1970-01-01, a month in months since 1970-01. Sets are integers whose bits are the members: see `bits`.
 """
 
 from __future__ import annotations
@@ -25,46 +26,40 @@ class TimesOfDay:
     def __init__(self, seconds: int, minutes: int, hours: int) -> None:
         self._seconds, self._minutes, self._hours = seconds, minutes, hours
         self.first = lowest(hours) * 3600 + lowest(minutes) * 60 + lowest(seconds)
-        self.last = (
-            (hours.bit_length() - 1) * 3600 + (minutes.bit_length() - 1) * 60 + seconds.bit_length() - 1
-        )
+        self.last = hours.bit_length() * 3600 + minutes.bit_length() * 60 + seconds.bit_length() - 3661
         self.count = hours.bit_count() * minutes.bit_count() * seconds.bit_count()
-
-    def holds(self, time: int) -> bool:
-        hour, rest = divmod(time, 3600)
-        minute, second = divmod(rest, 60)
-        return bool(self._hours >> hour & self._minutes >> minute & self._seconds >> second & 1)
 
     def at_or_after(self, time: int) -> int:
         """The first at or after `time`, or -1."""
-        hour, rest = divmod(time, 3600)
+        minute, second = divmod(time, 60)
+        hour, minute = divmod(minute, 60)
         if self._hours >> hour & 1:
-            minute, second = divmod(rest, 60)
-            if self._minutes >> minute & 1 and (later := self._seconds >> second):
-                return time + lowest(later)
-            if later := self._minutes >> minute + 1:
-                return hour * 3600 + (minute + 1 + lowest(later)) * 60 + lowest(self._seconds)
+            later = self._minutes >> minute
+            if later & 1 and (rest := self._seconds >> second):
+                return time + (rest & -rest).bit_length() - 1
+            if later := later >> 1:
+                return hour * 3600 + (minute + lowest(later) + 1) * 60 + self.first % 60
         if later := self._hours >> hour + 1:
-            return (hour + 1 + lowest(later)) * 3600 + self.first % 3600
+            return (hour + lowest(later) + 1) * 3600 + self.first % 3600
         return -1
 
     def at_or_before(self, time: int) -> int:
         """The last at or before `time`, or -1."""
-        hour, rest = divmod(time, 3600)
+        minute, second = divmod(time, 60)
+        hour, minute = divmod(minute, 60)
         if self._hours >> hour & 1:
-            minute, second = divmod(rest, 60)
             if self._minutes >> minute & 1 and (earlier := self._seconds & (2 << second) - 1):
                 return time - second + earlier.bit_length() - 1
             if earlier := self._minutes & (1 << minute) - 1:
-                return hour * 3600 + (earlier.bit_length() - 1) * 60 + self._seconds.bit_length() - 1
+                return hour * 3600 + earlier.bit_length() * 60 - 60 + self.last % 60
         if earlier := self._hours & (1 << hour) - 1:
-            return (earlier.bit_length() - 1) * 3600 + self.last % 3600
+            return earlier.bit_length() * 3600 - 3600 + self.last % 3600
         return -1
 
     def before(self, time: int) -> int:
-        """How many are before `time` (0-86400)."""
-        hour, rest = divmod(time, 3600)
-        minute, second = divmod(rest, 60)
+        """How many are before `time`."""
+        minute, second = divmod(time, 60)
+        hour, minute = divmod(minute, 60)
         per_minute = self._seconds.bit_count()
         count = (self._hours & (1 << hour) - 1).bit_count() * self._minutes.bit_count() * per_minute
         if self._hours >> hour & 1:
@@ -74,74 +69,79 @@ class TimesOfDay:
         return count
 
 
-@cache
-def month_shape(month: int) -> tuple[int, int, int]:
-    """(its first day, that day's weekday with Sunday = 0, its length) of a month counted from 1970-01."""
-    first = _first_of(month)
-    return first - _EPOCH_DAY, first % 7, _first_of(month + 1) - first
-
-
-def _first_of(month: int) -> int:
-    return date(1970 + month // 12, month % 12 + 1, 1).toordinal()
-
-
 class Days:
-    """The days that the three date sets and the years name; both day sets must agree if `both`, else one."""
+    """The days that the date sets name; both day sets must agree if `both`, else one is enough."""
 
-    __slots__ = ("_both", "_cache", "_days", "_months", "_weekdays", "_years")
+    __slots__ = ("_both", "_days", "_month", "_months", "_shapes", "_weekdays", "_years")
 
     def __init__(self, days: int, months: int, weekdays: int, years: int, *, both: bool) -> None:
         self._days, self._months, self._weekdays, self._years = days, months, weekdays, years
         self._both = both
-        self._cache: dict[tuple[int, int], int] = {}
+        self._shapes: dict[int, int] = {}
+        self._month = (0, 0, 0)
 
     def at_or_after(self, day: int) -> int:
         """The first at or after `day`, or -1."""
-        month, offset = _month_of(day)
-        bits = self.of_month(month) >> offset << offset
-        while not bits:
+        start, end, bits = self._month
+        if not start <= day < end:
+            start, _, bits = self._month = self._visit(_number(day))
+        if later := bits >> day - start:
+            return day + (later & -later).bit_length() - 1
+        month = self._next_month(_number(start) + 1)
+        while month >= 0:
+            start, _, bits = self._month = self._named_in(*_edges(month))
+            if bits:
+                return start + lowest(bits)
             month = self._next_month(month + 1)
-            if month < 0:
-                return -1
-            bits = self.of_month(month)
-        return month_shape(month)[0] + lowest(bits) - 1
+        return -1
 
     def at_or_before(self, day: int) -> int:
         """The last at or before `day`, or -1."""
-        month, offset = _month_of(day)
-        bits = self.of_month(month) & (2 << offset) - 1
-        while not bits:
+        start, end, bits = self._month
+        if not start <= day < end:
+            start, _, bits = self._month = self._visit(_number(day))
+        if earlier := bits & (2 << day - start) - 1:
+            return start + earlier.bit_length() - 1
+        month = self._previous_month(_number(start) - 1)
+        while month >= 0:
+            start, _, bits = self._month = self._named_in(*_edges(month))
+            if bits:
+                return start + bits.bit_length() - 1
             month = self._previous_month(month - 1)
-            if month < 0:
-                return -1
-            bits = self.of_month(month)
-        return month_shape(month)[0] + bits.bit_length() - 2
+        return -1
 
     def between(self, start: int, end: int) -> int:
-        """How many are in [`start`, `end`)."""
-        first, offset = _month_of(start)
-        last, limit = _month_of(end)
-        count = sum(self.of_month(month).bit_count() for month in range(first, last))
-        count -= (self.of_month(first) & (1 << offset) - 1).bit_count()
-        return count + (self.of_month(last) & (1 << limit) - 1).bit_count()
+        """How many are in [`start`, `end`), counted by month."""
+        count = 0
+        for month in range(_number(start), _number(end - 1) + 1):
+            first, _, bits = self._visit(month)
+            bits &= (1 << max(end - first, 0)) - 1
+            count += (bits >> max(start - first, 0)).bit_count()
+        return count
 
-    def of_month(self, month: int) -> int:
-        """The days of a month, as bits 1-31."""
+    def _visit(self, month: int) -> tuple[int, int, int]:
+        """(its first day, the next month's, its days as bits from 0) of a month."""
+        start, end = _edges(month)
         year, index = divmod(month, 12)
-        if not (self._years >> year & self._months >> index + 1 & 1):
-            return 0
-        _, weekday, length = month_shape(month)
-        bits = self._cache.get((weekday, length))
+        if self._years >> year & self._months >> index + 1 & 1:
+            return self._named_in(start, end)
+        return start, end, 0
+
+    def _named_in(self, start: int, end: int) -> tuple[int, int, int]:
+        """The same for a month that is known to be allowed."""
+        shape = start % 7 + 7 * (end - start)
+        bits = self._shapes.get(shape)
         if bits is None:
-            bits = self._cache[weekday, length] = self._combine(weekday, length)
-        return bits
+            bits = self._shapes[shape] = self._combine((start + 4) % 7, end - start)
+        return start, end, bits
 
     def _combine(self, weekday: int, length: int) -> int:
         days = days_of_month(self._days, weekday, length)
         weekdays = days_of_week(self._weekdays, weekday, length)
-        return days & weekdays if self._both else days | weekdays
+        return (days & weekdays if self._both else days | weekdays) >> 1
 
     def _next_month(self, month: int) -> int:
+        """The first month at or after `month` that month and year allow, or -1."""
         year, index = divmod(month, 12)
         if self._years >> year & 1 and (later := self._months >> index + 1):
             return month + lowest(later)
@@ -150,68 +150,76 @@ class Days:
         return -1
 
     def _previous_month(self, month: int) -> int:
+        """The last month at or before `month` that month and year allow, or -1."""
         year, index = divmod(month, 12)
-        if month >= 0 and self._years >> year & 1 and (earlier := self._months & (4 << index) - 1):
+        if year >= 0 and self._years >> year & 1 and (earlier := self._months & (4 << index) - 1):
             return year * 12 + earlier.bit_length() - 2
-        if month >= 0 and (earlier := self._years & (1 << year) - 1):
+        if year >= 0 and (earlier := self._years & (1 << year) - 1):
             return (earlier.bit_length() - 1) * 12 + self._months.bit_length() - 2
         return -1
-
-
-def _month_of(day: int) -> tuple[int, int]:
-    """(month counted from 1970-01, day of the month) of a day."""
-    there = date.fromordinal(day + _EPOCH_DAY)
-    return (there.year - 1970) * 12 + there.month - 1, there.day
 
 
 class LocalTimes:
     """The local times that a schedule names, from 1970 to 2199."""
 
-    __slots__ = ("_days", "_times")
+    __slots__ = ("_days", "times")
 
     def __init__(self, times: TimesOfDay, days: Days) -> None:
-        self._times, self._days = times, days
+        self.times, self._days = times, days
 
     def holds(self, local: int) -> bool:
         return self.at_or_after(local) == local
 
     def at_or_after(self, local: int) -> int:
         """The first at or after `local`, or FAR."""
-        day, time = divmod(max(local, 0), DAY_S)
+        if local < 0:
+            local = 0
+        day, time = divmod(local, DAY_S)
+        if time > self.times.last:
+            day, time = day + 1, 0
         if day >= _DAYS:
             return FAR
         there = self._days.at_or_after(day)
         if there == day:
-            found = self._times.at_or_after(time)
-            if found >= 0:
-                return day * DAY_S + found
-            there = self._days.at_or_after(day + 1)
-        return there * DAY_S + self._times.first if there >= 0 else FAR
+            return day * DAY_S + self.times.at_or_after(time)
+        return there * DAY_S + self.times.first if there >= 0 else FAR
 
     def at_or_before(self, local: int) -> int:
         """The last at or before `local`, or -FAR."""
         day, time = divmod(min(local, _DAYS * DAY_S - 1), DAY_S)
+        if time < self.times.first:
+            day, time = day - 1, DAY_S - 1
         if day < 0:
             return -FAR
         there = self._days.at_or_before(day)
         if there == day:
-            found = self._times.at_or_before(time)
-            if found >= 0:
-                return day * DAY_S + found
-            there = self._days.at_or_before(day - 1) if day else -1
-        return there * DAY_S + self._times.last if there >= 0 else -FAR
+            return day * DAY_S + self.times.at_or_before(time)
+        return there * DAY_S + self.times.last if there >= 0 else -FAR
 
     def between(self, start: int, end: int) -> int:
-        """How many are in [`start`, `end`): counted by month, and by time of day at the ends."""
+        """How many are in [`start`, `end`): whole days by month, the first and last day by time."""
         start, end = max(start, 0), min(end, _DAYS * DAY_S)
         if start >= end:
             return 0
-        return self._before(end) - self._before(start) + self._full(start, end)
+        whole = self._days.between(start // DAY_S, end // DAY_S) * self.times.count
+        return whole + self._earlier_that_day(end) - self._earlier_that_day(start)
 
-    def _full(self, start: int, end: int) -> int:
-        return self._days.between(start // DAY_S, end // DAY_S) * self._times.count
-
-    def _before(self, local: int) -> int:
-        """How many are earlier on the same day."""
+    def _earlier_that_day(self, local: int) -> int:
         day, time = divmod(local, DAY_S)
-        return self._times.before(time) if time and self._days.at_or_after(day) == day else 0
+        return self.times.before(time) if time and self._days.at_or_after(day) == day else 0
+
+
+def _number(day: int) -> int:
+    """The month that `day` is in."""
+    there = date.fromordinal(day + _EPOCH_DAY)
+    return (there.year - 1970) * 12 + there.month - 1
+
+
+@cache
+def _edges(month: int) -> tuple[int, int]:
+    """(first day, first day of the next month) of a month."""
+    return _first(month), _first(month + 1)
+
+
+def _first(month: int) -> int:
+    return date(1970 + month // 12, month % 12 + 1, 1).toordinal() - _EPOCH_DAY
