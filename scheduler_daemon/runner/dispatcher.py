@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,7 @@ CLAIM_AT_ONCE = 500
 MAX_SKEW = timedelta(seconds=5)
 EARLY = timedelta(seconds=1)
 RETRY_S = 0.5
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 log = structlog.get_logger(__name__)
 
 
@@ -125,6 +126,13 @@ class Dispatcher:
         """A worker has room."""
         if self._ready:
             self._wake.set()
+
+    def began(self, now: datetime, *, alone: bool) -> None:
+        """A start: what came due before it was missed. Beside other nodes, the last minute is left to them
+        first, and is then late, not missed.
+        """
+        self.able_since = now if alone else now - timedelta(minutes=1)
+        self.outages.append(Outage(start=BEGINNING, end=self.able_since, reason="daemon_down"))
 
     def outage_ended(self, start: datetime, reason: str) -> None:
         """Nothing could run since `start`; from now on it can."""

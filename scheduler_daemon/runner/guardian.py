@@ -1,4 +1,4 @@
-"""Looks after what time does: signs of life, dead nodes, waiting retries, expired overrides, old history, the disk."""
+"""Looks after what time does: signs of life, dead nodes, expired overrides, old history, the disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -26,6 +27,7 @@ HEARTBEAT_S = 5.0
 SILENCE = timedelta(seconds=30)
 PRUNE_EVERY_S = 600.0
 PRUNE_BATCH = 500
+PAUSE_S = 0.05
 DISK_LOW_BYTES = 500_000_000
 log = structlog.get_logger(__name__)
 
@@ -73,8 +75,15 @@ class Guardian:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
+    def others_alive(self, now: datetime) -> bool:
+        """Whether another node gave a sign of life within 30 s."""
+        return any(
+            n.id != self._node.id and n.stopped_at is None and n.heartbeat_at > now - SILENCE
+            for n in self.nodes
+        )
+
     async def resolve_own(self) -> int:
-        """Before anything is scheduled: what earlier daemons of this state directory left; how many were lost."""
+        """What earlier daemons of this state directory left; how many runs were lost."""
         left = await self._books.presence.left_behind()
         return await self._resolve(left, "daemon_died", "its daemon died or was killed")
 
@@ -118,12 +127,16 @@ class Guardian:
         """Old history and logs, in small batches with a pause after each."""
         now, keep = self._clock.now(), self.history
         for job in await self._books.history.jobs_with_history():
-            while await self._books.history.prune(
-                job, before=now - keep.keep, max_per_job=keep.max_per_job, batch=PRUNE_BATCH
-            ):
-                await asyncio.sleep(0.05)
-        while await self._books.outcomes.prune_logs(now - keep.keep_logs, batch=PRUNE_BATCH):
-            await asyncio.sleep(0.05)
+            await _until_none(
+                partial(
+                    self._books.history.prune,
+                    job,
+                    before=now - keep.keep,
+                    max_per_job=keep.max_per_job,
+                    batch=PRUNE_BATCH,
+                )
+            )
+        await _until_none(partial(self._books.outcomes.prune_logs, now - keep.keep_logs, batch=PRUNE_BATCH))
 
     async def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -199,3 +212,11 @@ class Guardian:
     def _look_at_disk(self) -> None:
         self.disk_free = shutil.disk_usage(self._state_dir).free
         self._runner.recorder.disk_low = self.disk_free < DISK_LOW_BYTES
+
+
+async def _until_none(delete: Callable[[], Awaitable[int]]) -> None:
+    """Batch after batch, with a pause after each: pruning must not delay a fire."""
+    while True:
+        if not await delete():
+            return
+        await asyncio.sleep(PAUSE_S)

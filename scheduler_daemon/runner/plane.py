@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ IMPORT_TIMEOUT_S = 10.0
 _STOP_S = 2.0
 _SPAWN_WAIT_S = 20.0
 _LONGEST_PAUSE_S = 30.0
+
+Accept = Callable[[Catalogue], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -67,17 +69,26 @@ class JobPlane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pinger: asyncio.Task[None] | None = None
 
-    async def start(self, request: Discovery) -> Catalogue:
-        """Raises JobPlaneError where no zygote can be had at all."""
+    async def start(self, request: Discovery, accept: Accept | None = None) -> Catalogue:
+        """Raises JobPlaneError where no zygote can be had at all, and what `accept` raises."""
         self._stopping = False
         await asyncio.to_thread(shutil.rmtree, request.state_dir / "scratch", ignore_errors=True)
-        catalogue = await self.reload(request)
+        catalogue = await self.reload(request, accept)
         self._pinger = asyncio.create_task(self._ping(), name="job plane ping")
         return catalogue
 
-    async def reload(self, request: Discovery) -> Catalogue:
-        """A new zygote; the old one goes when its workers have. On JobPlaneError the old one stays in use."""
+    async def reload(self, request: Discovery, accept: Accept | None = None) -> Catalogue:
+        """A new zygote; the old one goes when its workers have.
+
+        `accept` sees the catalogue first; if it raises, or on JobPlaneError, the old one stays in use.
+        """
         generation, catalogue = await self._bring_up(request)
+        if accept:
+            try:
+                await accept(catalogue)
+            except BaseException:
+                await generation.stop(_STOP_S)
+                raise
         old, self._current = self._current, generation
         self._request, self.catalogue = request, catalogue
         self._usable.set()

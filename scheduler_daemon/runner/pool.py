@@ -211,7 +211,7 @@ class Pool:
         self._events.free()
 
     async def _look_after(self) -> None:
-        """Rounds: take runs back from behind slow ones, ping, let idle workers go, retry forks."""
+        """Rounds: take runs back from behind slow ones, let idle workers go, retry forks."""
         rounds = 0
         while True:
             await asyncio.sleep(SLOW_S if self._where or self._pending else 1.0)
@@ -221,7 +221,6 @@ class Pool:
             for slot in self._slots:
                 if len(slot.handed) > 1 and self._slow(slot, now) and self._room_elsewhere(slot):
                     slot.take_back()
-            self._ping(now)
             self._let_go(now)
 
     def _slow(self, slot: Slot, now: float) -> bool:
@@ -232,12 +231,6 @@ class Pool:
         if any(other.idle and other.isolate == slot.isolate for other in self._slots):
             return True
         return len(self._slots) + self.forking < self.settings.max
-
-    def _ping(self, now: float) -> None:
-        for slot in self._slots:
-            if slot.link is not None and now - slot.pinged > 5.0:
-                slot.pinged = now
-                slot.link.send([{"t": "ping"}])
 
     def _let_go(self, now: float) -> None:
         spare = len(self._slots) - self.settings.min

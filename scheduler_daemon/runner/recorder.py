@@ -1,4 +1,4 @@
-"""Writes what happened: starts, outcomes and logs in batches, within 30 ms; to disk while the database is away.
+"""Writes what happened, in batches, within 30 ms; to disk while the database is away.
 
 Order is kept: nothing goes to the database while older batches are still in the spool.
 """

@@ -15,7 +15,7 @@ from scheduler_daemon.errors import SchedulerError
 from scheduler_daemon.ledger.outcomes import Ending, Outcomes, Start
 from scheduler_daemon.ledger.presence import Presence
 from scheduler_daemon.ledger.values import Retry, StoredRun, new_run_id
-from scheduler_daemon.model import JobSpec, LogRecord, OnLost, Outcome, RunStatus
+from scheduler_daemon.model import JobSpec, LogRecord, OnLost, Outcome, RunKind, RunStatus
 from scheduler_daemon.runner.dispatcher import Dispatcher
 from scheduler_daemon.runner.health import Health
 from scheduler_daemon.runner.orders import RunOrder
@@ -39,11 +39,13 @@ class Runner:
         self.recorder = recorder
         self.on_ended: Callable[[RunOrder, Outcome], None] = lambda order, outcome: None
         self.last_steps: dict[str, dict[str, Any]] = {}
+        self.startup_messages: dict[str, str] = {}
         self.pool: Pool
         self.dispatcher: Dispatcher
         self._outcomes = outcomes
         self._presence = presence
         self._ended: dict[str, tuple[RunOrder, Ending]] = {}
+        self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         recorder.on_recorded = self._recorded
 
@@ -83,6 +85,12 @@ class Runner:
     def free(self) -> None:
         self.dispatcher.free()
 
+    async def finished(self, run_id: str) -> None:
+        """Returns once the run's end is recorded; the run must be in hand here."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(run_id, []).append(waiter)
+        await waiter
+
     def knows(self, run_id: UUID) -> bool:
         """Whether the run is in hand here: waiting for a worker, with one, or ended and being recorded."""
         return str(run_id) in self._ended or self.dispatcher.knows(run_id)
@@ -111,7 +119,13 @@ class Runner:
             self.dispatcher.key_freed(key)
             self._publish(order, {"event": "ended", **_outcome_event(ending.outcome)})
             self.health.ended(order.spec.name, ending.outcome)
+            if order.kind is RunKind.STARTUP:
+                said = ending.outcome.message or ending.outcome.error or ""
+                self.startup_messages[order.spec.name] = f"{ending.outcome.status.value}: {said}".strip(": ")
             self.on_ended(order, ending.outcome)
+            for waiter in self._waiters.pop(order.id, ()):
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def wake_later(self, key: str, at: float) -> None:
         """A retry under this key comes due then (Unix seconds)."""
@@ -131,7 +145,7 @@ class Runner:
         )
         self.recorder.logged(record)
         emit = log.warning if level == "ERROR" else log.debug
-        emit(message, job=order.spec.name, run_id=order.id, **fields)
+        emit(message, job=order.spec.name, run_id=order.id, recorded=True, **fields)
 
     def _publish(self, order: RunOrder, event: Mapping[str, Any]) -> None:
         if self.streams:

@@ -37,7 +37,6 @@ class Slot:
         self.runs_done = 0
         self.idle_since = time.monotonic()
         self.stopping = False
-        self.pinged = time.monotonic()
         self.taking_back = False
         self._owner = owner
         self._events = events
@@ -206,6 +205,7 @@ class Slot:
             started_at=self._started.at if self._started else None,
             finished_at=time.time(),
             error=error,
+            traceback=self.link.post_mortem if self.link else None,
         )
         start = self._started
         return Ending(

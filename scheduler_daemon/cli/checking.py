@@ -1,0 +1,92 @@
+"""`check`: the configuration, and what the installed extensions say of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def check_configuration(file: Path, *, strict: bool) -> int:
+    """Print every problem; 0 clean or warnings (1 under `strict`), 1 errors."""
+    from scheduler_daemon.config import doubts, load
+    from scheduler_daemon.errors import ConfigurationError
+
+    try:
+        loaded = load(file)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            click.echo(str(problem))
+        return _summary(len(error.problems), 0, strict)
+    found = [*loaded.warnings, *doubts(loaded.settings, datetime.now(UTC)), *_of_extensions(loaded)]
+    for problem in sorted(found):
+        click.echo(str(problem))
+    errors = sum(problem.severity == "error" for problem in found)
+    if not found:
+        click.echo(f"{file}: {len(loaded.settings.jobs)} jobs, no problems found")
+        return 0
+    return _summary(errors, len(found) - errors, strict)
+
+
+def _summary(errors: int, warnings: int, strict: bool) -> int:
+    click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}", err=True)
+    return 1 if errors or (warnings and strict) else 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _of_extensions(loaded: Any) -> list[Any]:
+    """What a job plane, started for the purpose, finds: sections, parameters, jobs that are not there."""
+    from scheduler_daemon.config import bindings, section_problems, unused_sections
+    from scheduler_daemon.errors import JobPlaneError, Problem
+
+    try:
+        catalogue = asyncio.run(_catalogue(loaded))
+    except JobPlaneError as error:
+        place = str(loaded.settings.file)
+        return [Problem(file=place, line=1, column=1, message=f"the job plane does not start: {error}")]
+    problems = [*section_problems(loaded, catalogue.problems), *unused_sections(loaded, catalogue)]
+    for binding in bindings(loaded.settings, catalogue):
+        if binding.reason is not None:
+            where, line, column = binding.job.position.rsplit(":", 2)
+            problems.append(
+                Problem(
+                    file=where,
+                    line=int(line),
+                    column=int(column),
+                    message=f'job "{binding.job.name}" is unavailable: {binding.reason}',
+                    severity="warning",
+                )
+            )
+    return problems
+
+
+async def _catalogue(loaded: Any) -> Any:
+    import structlog
+
+    from scheduler_daemon.logs import configure
+    from scheduler_daemon.runner.plane import Discovery, JobPlane
+
+    configure(level="CRITICAL", as_json=False)
+    plane = JobPlane(
+        python=loaded.settings.jobplane_python or Path(sys.executable), log=structlog.get_logger(__name__)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        request = Discovery(
+            base_dir=loaded.settings.base_dir,
+            state_dir=Path(folder),
+            sections=loaded.settings.extensions,
+            jobs=loaded.settings.jobs,
+            timezone=loaded.settings.timezone,
+        )
+        try:
+            return await plane.start(request)
+        finally:
+            await plane.stop(0)

@@ -1,0 +1,155 @@
+"""`scheduler-daemon`: the service itself, and what needs no running one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from scheduler_daemon.operations import House
+
+CONFIG_PLACES = (
+    "config/config.yaml",
+    "services/scheduler/config.yaml",
+    "/etc/scheduler-daemon/config.yaml",
+)
+
+
+def _find_config(given: str | None) -> Path:
+    """The option, then $SCHEDULER_DAEMON_CONFIG, then the usual places."""
+    named = given or os.environ.get("SCHEDULER_DAEMON_CONFIG")
+    if named:
+        return Path(named)
+    for place in CONFIG_PLACES:
+        if Path(place).exists():
+            return Path(place)
+    tried = ", ".join(CONFIG_PLACES)
+    raise click.UsageError(f"no configuration found (tried {tried}); name one with --config")
+
+
+config_option = click.option(
+    "--config", "config", metavar="FILE", help="The configuration file [default: config/config.yaml]."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="scheduler-daemon")
+def main() -> None:
+    """Run background jobs on cron schedules, and account for every planned instant.
+
+    \b
+    Example:
+      scheduler-daemon run --config config/config.yaml
+    """
+
+
+@main.command()
+@config_option
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def run(config: str | None, log_level: str, log_format: str) -> None:
+    """Run the daemon in the foreground, until Ctrl-C or SIGTERM.
+
+    Exit codes: 0 stopped in order, 78 configuration, 75 database or state directory not to be had.
+    """
+    from scheduler_daemon.config import load
+    from scheduler_daemon.daemon import Daemon
+    from scheduler_daemon.errors import SchedulerError
+    from scheduler_daemon.logs import configure
+
+    file = _find_config(config)
+    tap = configure(level=log_level.upper(), as_json=log_format == "json")
+    try:
+        loaded = load(file)
+        for warning in loaded.warnings:
+            click.echo(str(warning), err=True)
+        asyncio.run(Daemon(loaded, tap=tap, announce=_announce).run())
+    except SchedulerError as error:
+        _fail(error)
+
+
+@main.command()
+@config_option
+@click.option("--strict", is_flag=True, help="Warnings fail, too.")
+def check(config: str | None, strict: bool) -> None:
+    """Tell everything that is wrong or doubtful in the configuration; no daemon is needed.
+
+    Exit codes: 0 clean or warnings only (--strict: 1), 1 errors.
+    """
+    from scheduler_daemon.cli.checking import check_configuration
+
+    sys.exit(check_configuration(_find_config(config), strict=strict))
+
+
+@main.command()
+@config_option
+def migrate(config: str | None) -> None:
+    """Bring the database's tables up to date: the daemon's own, then those of the extensions."""
+    from scheduler_daemon.daemon import migrate_once
+    from scheduler_daemon.errors import SchedulerError
+
+    try:
+        applied = asyncio.run(migrate_once(_load(config)))
+    except SchedulerError as error:
+        _fail(error)
+    for one in applied:
+        click.echo(f"applied {one.owner} {one.version:04d} {one.name} ({one.duration_s * 1000:.0f} ms)")
+    if not applied:
+        click.echo("nothing to apply")
+
+
+def _load(config: str | None) -> Any:
+    from scheduler_daemon.config import load
+
+    return load(_find_config(config))
+
+
+def _fail(error: Any) -> None:
+    click.echo(str(error), err=True)
+    sys.exit(error.exit_code)
+
+
+def _announce(house: House) -> None:
+    """A few calm lines: what is where, and what comes next."""
+    settings, now = house.edition.settings, house.clock.now()
+    click.echo()
+    click.echo(f"scheduler-daemon {house.node.version} is ready (pid {house.node.pid}).")
+    click.echo(f"  configuration  {settings.file}")
+    click.echo(f"  database       {house.database}")
+    click.echo(f"  socket         {settings.control.socket}")
+    for name, message in house.runner.startup_messages.items():
+        click.echo(f"  {name}: {message}")
+    click.echo()
+    click.echo("Jobs, and when each fires next:")
+    rows = [_row(house, binding, now) for binding in house.edition.bindings]
+    width = max((len(row[0]) for row in rows), default=0)
+    for name, text in rows:
+        click.echo(f"  {name:<{width}}  {text}")
+    click.echo()
+    click.echo("Look around from a second terminal:  .venv/bin/systemprompt infra jobs list")
+    click.echo("Stop with Ctrl-C.")
+
+
+def _row(house: House, binding: Any, now: Any) -> tuple[str, str]:
+    from zoneinfo import ZoneInfo
+
+    name = binding.job.name
+    job = house.book.jobs.get(name)
+    if binding.reason is not None:
+        return name, f"unavailable: {binding.reason}"
+    if job is None:
+        return name, f'planned on node "{binding.job.nodes}"'
+    if not house.book.effectively_enabled(name, now):
+        return name, "disabled"
+    instant = job.table.next_after(now)
+    if instant is None:
+        return name, "never fires"
+    local = instant.astimezone(ZoneInfo(binding.job.timezone))
+    return name, f"{local:%Y-%m-%d %H:%M:%S} {binding.job.timezone}   {job.table.expression.describe()}"

@@ -1,0 +1,346 @@
+"""The composition root: build, start, wait, stop in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from scheduler_daemon import __version__, systemd
+from scheduler_daemon.clock import Clock
+from scheduler_daemon.config import Loaded, bindings, section_problems
+from scheduler_daemon.control.server import ControlServer
+from scheduler_daemon.database.embedded import EmbeddedServer
+from scheduler_daemon.database.gateway import Gateway
+from scheduler_daemon.database.migrations import SCHEDULER, Applied, MigrationSet, apply
+from scheduler_daemon.database.pools import connect_with_retry, describe
+from scheduler_daemon.database.roles import JOB_ROLE, ensure_job_role
+from scheduler_daemon.engine import ClockWatch, Engine
+from scheduler_daemon.errors import ConfigurationError, SchedulerError
+from scheduler_daemon.ledger.claims import Claims
+from scheduler_daemon.ledger.history import Actor, History
+from scheduler_daemon.ledger.outcomes import Outcomes
+from scheduler_daemon.ledger.plans import Plans
+from scheduler_daemon.ledger.presence import Presence
+from scheduler_daemon.ledger.values import NodeIdentity
+from scheduler_daemon.logs import LedgerTap
+from scheduler_daemon.model import Catalogue, JobSpec, Settings
+from scheduler_daemon.operations import House, Operations
+from scheduler_daemon.runner.book import Book
+from scheduler_daemon.runner.dispatcher import Dispatcher
+from scheduler_daemon.runner.guardian import Books, Guardian
+from scheduler_daemon.runner.plane import Discovery, JobPlane
+from scheduler_daemon.runner.pool import Pool
+from scheduler_daemon.runner.recorder import Recorder
+from scheduler_daemon.runner.rollover import Edition, Rollover
+from scheduler_daemon.runner.runner import Runner
+from scheduler_daemon.runner.spool import Spool
+from scheduler_daemon.runner.startup import StartupRuns
+from scheduler_daemon.state import StateDirectory, machine_id
+
+DATABASE_PATIENCE = timedelta(seconds=60)
+DATABASE_RESTART_S = (0.1, 1.0, 5.0)
+log = structlog.get_logger(__name__)
+Announce = Callable[[House], None]
+
+
+class Daemon:
+    """One run of the daemon on one configuration. `announce` is called once everything is up."""
+
+    def __init__(self, loaded: Loaded, *, tap: LedgerTap, announce: Announce) -> None:
+        self._loaded = loaded
+        self._tap = tap
+        self._announce = announce
+        self._clock = Clock()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._exits = contextlib.AsyncExitStack()
+        self._house: House
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises SchedulerError where it cannot start."""
+        self._take_signals()
+        async with self._exits:
+            operations = await self._build()
+            await self._start(operations)
+            log.debug("running")
+            await self._stop.wait()
+            systemd.notify(stopping=True)
+            log.info("stopping")
+        log.info("stopped")
+
+    async def _build(self) -> Operations:
+        """Everything there is, from the bottom up; nothing of it decides or runs anything yet."""
+        settings = self._loaded.settings
+        state = StateDirectory(settings.state_dir)
+        state.prepare()
+        state.lock()
+        self._exits.callback(state.release)
+        node = _identity(state)
+        url, jobs_url = await self._open_database(settings)
+        await apply(url, [SCHEDULER], log=log.info)
+        if settings.database_url is None:
+            await ensure_job_role(url)
+        plane = JobPlane(python=settings.jobplane_python or Path(sys.executable), log=log)
+        self._exits.push_async_callback(plane.stop, 0)
+        gateway = Gateway(url, log=log.warning)
+        await gateway.open()
+        self._exits.push_async_callback(gateway.close)
+        prepare = self._preparer(plane, (url, jobs_url))
+        edition = await prepare(self._loaded, start=True)
+        house = self._furnish(gateway, plane, node, edition)
+        house.database, house.jobs_database_url, house.prepare = describe(url), jobs_url, prepare
+        self._house = house
+        return Operations(house)
+
+    async def _open_database(self, settings: Settings) -> tuple[str, str]:
+        """The daemon's URL and the jobs': of the embedded server, or of the one that the settings name."""
+        if settings.database_url is None:
+            server = EmbeddedServer(settings.state_dir, log=log.info)
+            await server.start()
+            self._exits.push_async_callback(server.stop)
+            keeper = asyncio.create_task(_keep_running(server), name="database-keeper")
+            self._exits.push_async_callback(_cancel, keeper)
+            return server.url, server.jobs_url
+        connection = await connect_with_retry(settings.database_url, log.warning, DATABASE_PATIENCE)
+        await connection.close()
+        return settings.database_url, settings.database_url
+
+    def _preparer(self, plane: JobPlane, urls: tuple[str, str]) -> Callable[..., Awaitable[Edition]]:
+        url, jobs_url = urls
+        embedded = url != jobs_url
+
+        async def prepare(loaded: Loaded, start: bool = False) -> Edition:
+            async def accept(catalogue: Catalogue) -> None:
+                errors = [p for p in section_problems(loaded, catalogue.problems) if p.severity == "error"]
+                if errors:
+                    raise ConfigurationError(errors)
+                await apply(url, _migrations(catalogue, JOB_ROLE if embedded else None), log=log.info)
+
+            request = Discovery.of(loaded.settings, jobs_url)
+            catalogue = await (plane.start if start else plane.reload)(request, accept)
+            bound = bindings(loaded.settings, catalogue)
+            return Edition(settings=loaded.settings, catalogue=catalogue, bindings=bound)
+
+        return prepare
+
+    def _furnish(self, gateway: Gateway, plane: JobPlane, node: NodeIdentity, edition: Edition) -> House:
+        settings, clock = self._loaded.settings, self._clock
+        scope = str(node.id)
+        claims = Claims(gateway, node, offset=clock.offset)
+        presence = Presence(gateway, node, offset=clock.offset)
+        history = History(gateway, node.id)
+
+        def scope_of(spec: JobSpec) -> str:
+            return scope if spec.nodes == "every" else ""
+
+        plans = Plans(gateway, node.id, scope_of)
+        outcomes = Outcomes(gateway, node)
+        recorder = Recorder(outcomes, Spool(settings.state_dir / "spool.jsonl"))
+        runner = Runner(recorder=recorder, outcomes=outcomes, presence=presence)
+        pool = Pool(plane, settings.workers, runner)
+        runner.wire(pool, Dispatcher(claims=claims, book=Book(), pool=pool, clock=clock, scope=scope))
+        books = Books(presence=presence, history=history, outcomes=outcomes)
+        return House(
+            clock=clock,
+            node=node,
+            gateway=gateway,
+            presence=presence,
+            history=history,
+            plans=plans,
+            runner=runner,
+            guardian=Guardian(
+                books=books, runner=runner, node=node, clock=clock, state_dir=settings.state_dir
+            ),
+            rollover=Rollover(presence, plans, claims, node=(node.name, scope)),
+            engine=Engine(clock, runner.dispatcher.due),
+            plane=plane,
+            loaded=self._loaded,
+            edition=edition,
+            started_at=clock.now(),
+            database="",
+            jobs_database_url="",
+            prepare=_never,
+        )
+
+    async def _start(self, operations: Operations) -> None:
+        """From here on things happen: what was left behind is resolved before anything is scheduled."""
+        house, settings = self._house, self._loaded.settings
+        runner, dispatcher = house.runner, house.runner.dispatcher
+        self._exits.push_async_callback(_quietly, house.presence.stop)
+        await runner.recorder.replay()
+        await runner.recorder.start()
+        self._exits.push_async_callback(runner.recorder.stop)
+        self._tap.sink = runner.recorder.logged
+        await self._settle_accounts(operations)
+        await runner.pool.start()
+        self._exits.push_async_callback(self._stop_runs)
+        await house.guardian.resolve_own()
+        self._survive_outages()
+        server = ControlServer(operations, settings.control)
+        await server.start()
+        self._exits.push_async_callback(server.stop)
+        self._exits.callback(runner.streams.end)
+        startup = StartupRuns(house.edition.bindings, dispatcher, runner)
+        await startup.hand_out(house.clock.now())
+        await self._start_loops(dispatcher)
+        systemd.notify(status=f"running {len(startup)} startup jobs", extend=settings.startup_timeout)
+        await startup.ended(settings.startup_timeout, self._stop)
+        if not self._stop.is_set():
+            house.ready = True
+            systemd.notify(ready=True)
+            self._announce(house)
+
+    async def _start_loops(self, dispatcher: Dispatcher) -> None:
+        house = self._house
+        watch = ClockWatch(house.clock, lambda since: dispatcher.outage_ended(since, "suspended"))
+        dispatcher.before_turn = watch.check
+        for part in (house.guardian, watch, dispatcher, house.engine):
+            await part.start()
+            self._exits.push_async_callback(part.stop)
+        dispatcher.due(house.book.jobs)
+
+    async def _settle_accounts(self, operations: Operations) -> None:
+        """This daemon's own row, what was missed while none ran, and the configuration put in force."""
+        house = self._house
+        dispatcher, revision = house.runner.dispatcher, house.edition.settings.revision
+        now = house.clock.now()
+        house.guardian.nodes = await house.presence.nodes()
+        dispatcher.began(now, alone=not house.guardian.others_alive(now))
+        if await house.presence.restored():
+            dispatcher.hold_for(
+                "restored",
+                "this database was restored or copied: nothing runs until `scheduler-daemon accept`",
+            )
+        await house.presence.register(revision)
+        await operations.scheduler.put_in_force(self._loaded, house.edition)
+
+    def _survive_outages(self) -> None:
+        house = self._house
+        dispatcher = house.runner.dispatcher
+
+        async def back(since: Any) -> None:
+            await house.runner.recorder.replay()
+            dispatcher.hold.pop("database_down", None)
+            dispatcher.outage_ended(since, "database_down")
+            await house.guardian.recover()
+            dispatcher.look_at_waiting()
+
+        def away(since: Any) -> None:
+            dispatcher.hold["database_down"] = f"database away since {since:%H:%M:%S} UTC"
+
+        house.gateway.on_away, house.gateway.on_back = away, back
+
+    async def _stop_runs(self) -> None:
+        grace = self._house.edition.settings.shutdown_grace
+        systemd.notify(extend=grace + timedelta(seconds=30))
+        await self._house.runner.pool.stop(grace.total_seconds(), self._hurry)
+
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+
+    def _asked_to_stop(self) -> None:
+        """A second signal hurries."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    def _asked_to_reload(self) -> None:
+        task = asyncio.create_task(self._reload())
+        self._exits.push_async_callback(_cancel, task)
+
+    async def _reload(self) -> None:
+        actor = Actor(uid=os.getuid(), user_name="SIGHUP", pid=os.getpid())
+        try:
+            await Operations(self._house).scheduler.reload(actor)
+        except SchedulerError as error:
+            log.error("reload refused; nothing has changed", why=str(error))
+        except Exception:
+            log.exception("reload failed; nothing has changed")
+
+
+def _identity(state: StateDirectory) -> NodeIdentity:
+    return NodeIdentity(
+        id=state.node_id(),
+        boot_id=uuid4(),
+        name=socket.gethostname(),
+        machine_id=machine_id(),
+        pid=os.getpid(),
+        version=__version__,
+    )
+
+
+def _migrations(catalogue: Catalogue, role: str | None) -> list[MigrationSet]:
+    return [
+        MigrationSet(owner=extension.name, folder=Path(extension.migrations), role=role)
+        for extension in catalogue.extensions
+        if extension.migrations is not None and extension.error is None
+    ]
+
+
+async def _keep_running(server: EmbeddedServer) -> None:
+    """The embedded server is restarted if it dies."""
+    tries = 0
+    while True:
+        cause = await server.wait_exit()
+        log.error("the embedded PostgreSQL ended; it is started again", cause=cause)
+        await asyncio.sleep(DATABASE_RESTART_S[min(tries, len(DATABASE_RESTART_S) - 1)])
+        tries += 1
+        try:
+            await server.start()
+            tries = 0
+        except SchedulerError as error:
+            log.error("the embedded PostgreSQL does not start", why=str(error))
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _quietly(work: Callable[[], Awaitable[None]]) -> None:
+    """At the stop: a database that is away is no news any more."""
+    with contextlib.suppress(SchedulerError):
+        await work()
+
+
+async def _never(loaded: Loaded) -> Edition:
+    raise AssertionError("the house is not furnished yet")
+
+
+async def migrate_once(loaded: Loaded) -> list[Applied]:
+    """What `scheduler-daemon migrate` does: as a start would, and then stop."""
+    settings = loaded.settings
+    async with contextlib.AsyncExitStack() as exits:
+        state = StateDirectory(settings.state_dir)
+        state.prepare()
+        url, role = settings.database_url, None
+        if url is None:
+            state.lock()
+            exits.callback(state.release)
+            server = EmbeddedServer(settings.state_dir, log=log.debug)
+            await server.start()
+            exits.push_async_callback(server.stop)
+            url, role = server.url, JOB_ROLE
+        else:
+            await (await connect_with_retry(url, log.warning, DATABASE_PATIENCE)).close()
+        applied = await apply(url, [SCHEDULER])
+        if role is not None:
+            await ensure_job_role(url)
+        plane = JobPlane(python=settings.jobplane_python or Path(sys.executable), log=log)
+        exits.push_async_callback(plane.stop, 0)
+        catalogue = await plane.start(Discovery.of(settings, None))
+        return applied + await apply(url, _migrations(catalogue, role))
