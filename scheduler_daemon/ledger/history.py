@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from scheduler_daemon.database.gateway import Gateway
-from scheduler_daemon.ledger.sql import sql
+from scheduler_daemon.ledger.sql import as_rows, sql
 
 Row = dict[str, Any]
 
@@ -94,17 +94,16 @@ class History:
 
     async def logs(self, wanted: LogFilter) -> list[Row]:
         """Newest first."""
-        return await self._read(
-            "logs",
-            levels=list(wanted.levels) if wanted.levels else None,
-            job=wanted.job,
-            run_id=wanted.run_id,
-            module=None if wanted.module is None else _literal(wanted.module) + "%",
-            pattern=None if wanted.pattern is None else f"%{_literal(wanted.pattern)}%",
-            since=wanted.since,
-            after=wanted.after,
-            limit=wanted.limit,
-        )
+        return await self._read("logs", since=wanted.since, **_log_conditions(wanted))
+
+    async def logs_after(self, wanted: LogFilter) -> list[Row]:
+        """Oldest first, those after the line `wanted.after`."""
+        return await self._read("logs_after", **_log_conditions(wanted))
+
+    async def last_log(self) -> int:
+        """The id of the newest line, 0 if there is none."""
+        newest: int = (await self._read("last_log"))[0]["id"]
+        return newest
 
     async def actions(self, limit: int) -> list[Row]:
         return await self._read("actions", limit=limit)
@@ -162,12 +161,8 @@ class History:
             for _, name, scope, planned, last_for in rows:
                 if planned:
                     last[name, scope] = max(last_for, last.get((name, scope), last_for))
-            columns = {
-                "job": [name for name, _ in last],
-                "scope": [scope for _, scope in last],
-                "last": list(last.values()),
-            }
-            await connection.execute(sql("advance_audit"), columns)
+            moved = ({"job": j, "scope": s, "last": moment} for (j, s), moment in last.items())
+            await connection.execute(sql("advance_audit"), {"rows": as_rows(moved)})
             await connection.execute(sql("delete_runs"), {"ids": [row[0] for row in rows]})
         return len(rows)
 
@@ -183,6 +178,18 @@ class History:
     async def _write(self, query: str, /, **parameters: Any) -> None:
         async with self._gateway.connection() as connection:
             await connection.execute(sql(query), parameters)
+
+
+def _log_conditions(wanted: LogFilter) -> dict[str, Any]:
+    return {
+        "levels": list(wanted.levels) if wanted.levels else None,
+        "job": wanted.job,
+        "run_id": wanted.run_id,
+        "module": None if wanted.module is None else _literal(wanted.module) + "%",
+        "pattern": None if wanted.pattern is None else f"%{_literal(wanted.pattern)}%",
+        "after": wanted.after,
+        "limit": wanted.limit,
+    }
 
 
 def _literal(text: str) -> str:

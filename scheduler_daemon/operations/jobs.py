@@ -28,6 +28,7 @@ from scheduler_daemon.operations.values import (
     RunView,
 )
 from scheduler_daemon.operations.views import (
+    describe,
     find_spec,
     job_values,
     job_view,
@@ -111,6 +112,18 @@ class JobOperations:
             if moment is not None:
                 fires.append(moment)
         return tuple(fires)
+
+    def coming(self, name: str, *, count: int, start: datetime | None = None) -> dict[str, Any]:
+        """The next instants, with what they follow from. Raises UnknownJobError."""
+        spec = find_spec(self._house, name)
+        return {
+            "job": spec.name,
+            "schedule": spec.schedule,
+            "schedule_text": describe(spec.schedule),
+            "timezone": spec.timezone,
+            "enabled": self._house.book.effectively_enabled(spec.name, self._house.clock.now()),
+            "fires": self.next_fires(name, count=count, start=start),
+        }
 
     async def run(self, name: str, parameters: Mapping[str, Any], *, queue: bool, actor: Actor) -> RunStarted:
         """Start a run now, whatever the schedule and the switches say.
@@ -198,6 +211,10 @@ class JobOperations:
         await self._house.runner.recorder.flushed()
         rows = await self._house.history.logs(wanted)
         return [_log_view(row) for row in reversed(rows)]
+
+    async def logs_after(self, wanted: LogFilter) -> list[LogView]:
+        """Oldest first, those after the line `wanted.after`."""
+        return [_log_view(row) for row in await self._house.history.logs_after(wanted)]
 
     async def run_id(self, text: str) -> UUID:
         """A run's id, or the beginning of one. Raises UnknownRunError."""

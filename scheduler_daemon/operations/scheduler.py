@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler_daemon import __version__
-from scheduler_daemon.config import load
+from scheduler_daemon.config import load, planned
+from scheduler_daemon.errors import ConfigurationError
 from scheduler_daemon.ledger.history import Actor
+from scheduler_daemon.ledger.presence import Revision
 from scheduler_daemon.operations.house import House
-from scheduler_daemon.operations.values import NodeView, Status, WorkerView
+from scheduler_daemon.operations.values import NodeView, RevisionView, Status, WorkerView
 
 LATE = timedelta(seconds=5)
 
@@ -74,6 +76,21 @@ class SchedulerOperations:
             reasons.append(f"disk nearly full: {house.guardian.disk_free / 1e6:.0f} MB free")
         return reasons + house.warnings
 
+    def unhealthy(self) -> list[str]:
+        """Why the daemon cannot do its work at all; one unwell job is no such reason."""
+        house = self._house
+        reasons = list(house.runner.dispatcher.hold.values())
+        if not house.ready:
+            reasons.append("startup jobs are still running")
+        oldest, job = self._oldest_unhandled(house.clock.now())
+        if oldest is not None:
+            reasons.append(f'"{job}" was due at {oldest:%Y-%m-%d %H:%M:%S} UTC and nothing has become of it')
+        return reasons
+
+    async def revisions(self, limit: int) -> list[RevisionView]:
+        """Newest first."""
+        return [revision_view(one) for one in await self._house.presence.revisions(limit)]
+
     async def reload(self, actor: Actor) -> Status:
         """Read the configuration anew, start a new job plane, and go over to both at once.
 
@@ -135,6 +152,21 @@ class SchedulerOperations:
             )
             for node in self._house.guardian.nodes
         ]
+
+
+def revision_view(revision: Revision) -> RevisionView:
+    try:
+        plan = planned(revision.text)
+    except ConfigurationError:
+        plan = None
+    return RevisionView(
+        id=revision.id,
+        hash=revision.hash,
+        in_force_from=revision.in_force_from,
+        node=str(revision.node),
+        jobs=len(plan.jobs) if plan else None,
+        tzdata=plan.tzdata if plan else None,
+    )
 
 
 def _worker(slot: Any) -> WorkerView:

@@ -199,3 +199,18 @@ class LogView:
     run_id: str | None
     job: str | None
     fields: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisionView:
+    """A configuration that was in force from `in_force_from` until the next one.
+
+    `jobs` None: this version cannot read it.
+    """
+
+    id: int
+    hash: str
+    in_force_from: datetime
+    node: str
+    jobs: int | None
+    tzdata: str | None

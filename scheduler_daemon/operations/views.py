@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from scheduler_daemon.cron import CronExpression
@@ -107,6 +108,7 @@ def job_values(
     }
 
 
+@lru_cache(maxsize=4096)
 def describe(schedule: str) -> str:
     return CronExpression.parse(schedule).describe() if schedule else ""
 

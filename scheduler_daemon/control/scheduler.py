@@ -1,0 +1,44 @@
+"""The scheduler as a whole, over HTTP."""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from scheduler_daemon.control import metrics, values
+from scheduler_daemon.control.callers import Caller
+from scheduler_daemon.control.values import Limit
+from scheduler_daemon.operations import Operations
+from scheduler_daemon.operations.values import Status
+
+
+class SchedulerRoutes:
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+        self._house = operations.house
+
+    async def status(self) -> Status:
+        """The daemon's state, from memory: it answers while the database is away."""
+        return self._operations.scheduler.status()
+
+    async def healthz(self, response: Response) -> values.HealthView:
+        """Whether the daemon does its work: 200 if so, 503 if not."""
+        reasons = self._operations.scheduler.unhealthy()
+        response.status_code = 503 if reasons else 200
+        return values.HealthView(healthy=not reasons, reasons=reasons)
+
+    async def metrics(self) -> Response:
+        """Prometheus' text format."""
+        return Response(metrics.text(self._operations), media_type=metrics.MEDIA_TYPE)
+
+    async def reload(self, actor: Caller) -> Status:
+        """Put the configuration in force as it is written now; an invalid one changes nothing."""
+        return await self._operations.scheduler.reload(actor)
+
+    async def revisions(self, limit: Limit = 20) -> values.RevisionList:
+        """Which configuration was in force from when, newest first."""
+        return values.RevisionList(revisions=await self._operations.scheduler.revisions(limit))
+
+    async def actions(self, limit: Limit = 50) -> values.ActionList:
+        """Who did what through this socket, newest first."""
+        rows = await self._house.history.actions(limit)
+        return values.ActionList(actions=[values.ActionView(**row) for row in rows])
