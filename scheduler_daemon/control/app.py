@@ -69,7 +69,7 @@ def _add(app: FastAPI, route: Route) -> None:
         response_model=route.answer,
         status_code=route.status,
         responses={**refusals, route.status: success},
-        operation_id=f"{route.method.lower()} {route.path}",
+        operation_id=route.handler.__qualname__.replace("Routes.", "_").lower(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from scheduler_daemon.control.events import Event, Events, Source
@@ -16,6 +17,11 @@ from scheduler_daemon.runner.streams import Reader
 POLL_S = 0.3
 LINES_AT_ONCE = 500
 ENDED = "ended"
+_TIMES = ("at", "started_at", "finished_at")
+_OUTCOME = (
+    "status", "reason", "started_at", "finished_at", "duration_ms", "items_processed", "items_failed",
+    "message", "error", "traceback", "steps",
+)  # fmt: skip
 
 
 class Watching:
@@ -61,7 +67,7 @@ class Watching:
         async for event in reader.events():
             if event.get("run", started.id) != started.id:
                 continue
-            yield event
+            yield _timed(event)
             if event["event"] == ENDED:
                 return
 
@@ -70,10 +76,10 @@ class Watching:
         if row.node != str(self._house.node.id):
             yield await self._end_elsewhere(row)
             return
-        if last := self._house.runner.last_steps.get(row.id):
-            yield {"run": row.id, "job": row.job, **last, "event": "progress"}
+        for event in self._house.runner.so_far(row.id):
+            yield _timed({"run": row.id, "job": row.job, **event})
         async for event in reader.events():
-            yield event
+            yield _timed(event)
             if event["event"] == ENDED:
                 return
 
@@ -117,4 +123,11 @@ class Watching:
 
 
 def _end(row: RunDetail) -> Event:
-    return {"event": ENDED, "run": row.id, "job": row.job, **asdict(row)}
+    values = asdict(row)
+    return {"event": ENDED, "run": row.id, "job": row.job, **{name: values[name] for name in _OUTCOME}}
+
+
+def _timed(event: Event) -> Event:
+    """Unix seconds as RFC 3339, as everywhere else in this API."""
+    times = {name: event[name] for name in _TIMES if isinstance(event.get(name), float | int)}
+    return {**event, **{name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in times.items()}}

@@ -38,7 +38,7 @@ class Runner:
         self.health = Health()
         self.recorder = recorder
         self.on_ended: Callable[[RunOrder, Outcome], None] = lambda order, outcome: None
-        self.last_steps: dict[str, dict[str, Any]] = {}
+        self._so_far: dict[str, dict[str, Mapping[str, Any]]] = {}
         self.startup_messages: dict[str, str] = {}
         self.pool: Pool
         self.dispatcher: Dispatcher
@@ -57,14 +57,14 @@ class Runner:
     def started(self, order: RunOrder, start: Start) -> None:
         self.recorder.started(start)
         self._say(order, "INFO", "run started", {"kind": order.kind.value, "attempt": order.attempt})
-        self._publish(order, {"event": "started", "at": start.at, "worker_pid": start.worker_pid})
+        self._tell(order, "started", {"event": "started", "at": start.at, "worker_pid": start.worker_pid})
 
     def ended(self, order: RunOrder, ending: Ending) -> None:
         ending = replace(ending, retry=retry_of(order, ending.outcome))
         outcome = ending.outcome
         self._say(order, _level(outcome), f"run {outcome.status.value}", _summary(outcome))
         self._ended[order.id] = (order, ending)
-        self.last_steps.pop(order.id, None)
+        self._so_far.pop(order.id, None)
         self.recorder.ended(ending)
 
     def logged(self, order: RunOrder, record: LogRecord) -> None:
@@ -72,12 +72,16 @@ class Runner:
         self._publish(order, {"event": "log", **_log_event(record)})
 
     def step(self, order: RunOrder, step: Mapping[str, Any]) -> None:
-        self._publish(order, {"event": "step", **{k: v for k, v in step.items() if k not in ("t", "id")}})
+        event = {k: v for k, v in step.items() if k not in ("t", "id")}
+        self._tell(order, f"step {step['name']}", {"event": "step", **event})
 
     def progress(self, order: RunOrder, progress: Mapping[str, Any]) -> None:
         event = {k: v for k, v in progress.items() if k not in ("t", "id")}
-        self.last_steps[order.id] = event
-        self._publish(order, {"event": "progress", **event})
+        self._tell(order, "progress", {"event": "progress", **event})
+
+    def so_far(self, run_id: str) -> list[Mapping[str, Any]]:
+        """For a watcher who comes late: start, each step and the progress of a running run, as they stand."""
+        return list(self._so_far.get(run_id, {}).values())
 
     def sql_must_end(self, order: RunOrder) -> None:
         self._spawn(self._outcomes.end_sql_of(order.id))
@@ -99,6 +103,8 @@ class Runner:
         """End a live run wherever it is: waiting, handed to a worker here, or on another node."""
         message = "cancelled before it started"
         if run_id in await self.dispatcher.end_queued([run_id], reason=reason, message=message):
+            end = {"event": "ended", "run": str(run_id), "status": "cancelled", "reason": reason}
+            self.streams.publish(str(run_id), {**end, "message": message})
             return
         if not self.pool.cancel(str(run_id), reason):
             await self._presence.request_cancel([run_id], reason)
@@ -146,6 +152,10 @@ class Runner:
         self.recorder.logged(record)
         emit = log.warning if level == "ERROR" else log.debug
         emit(message, job=order.spec.name, run_id=order.id, recorded=True, **fields)
+
+    def _tell(self, order: RunOrder, key: str, event: Mapping[str, Any]) -> None:
+        self._so_far.setdefault(order.id, {})[key] = event
+        self._publish(order, event)
 
     def _publish(self, order: RunOrder, event: Mapping[str, Any]) -> None:
         if self.streams:
