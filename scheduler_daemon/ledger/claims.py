@@ -8,7 +8,6 @@ Steps 1 and 2 go as one pipeline, step 3 as another: two round trips for any num
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +16,7 @@ from uuid import UUID, uuid4
 
 from scheduler_daemon.database.gateway import Connection, Gateway
 from scheduler_daemon.ledger.rules import Arbiter
-from scheduler_daemon.ledger.sql import sql
+from scheduler_daemon.ledger.sql import as_rows, sql
 from scheduler_daemon.ledger.values import (
     Claim,
     Decision,
@@ -187,55 +186,51 @@ class Claims:
         async with connection.pipeline():
             inserted = connection.cursor()
             if decision.inserts:
-                await inserted.execute(sql("insert_runs"), self._rows(decision.inserts, token, now))
+                await inserted.execute(sql("insert_runs"), self._inserts(decision.inserts, token, now))
             if decision.extensions:
-                spans = decision.extensions
-                await connection.execute(
-                    sql("extend_spans"),
-                    {
-                        "id": [s.run for s in spans],
-                        "last": [s.last for s in spans],
-                        "instants": [s.count for s in spans],
-                        "now": now,
-                    },
-                )
+                spans = [{"id": s.run, "last": s.last, "instants": s.count} for s in decision.extensions]
+                await connection.execute(sql("extend_spans"), {"rows": as_rows(spans), "now": now})
             if decision.watermarks:
                 names = ("job", "scope", "watermark", "span_run", "span_key")
-                columns = zip(*decision.watermarks, strict=True)
-                await connection.execute(
-                    sql("move_watermarks"), dict(zip(names, map(list, columns), strict=True))
-                )
+                marks = (dict(zip(names, mark, strict=True)) for mark in decision.watermarks)
+                await connection.execute(sql("move_watermarks"), {"rows": as_rows(marks)})
         if decision.inserts:
             there = {row[0] for row in await inserted.fetchall()}
             decision.inserts = [run for run in decision.inserts if run.id in there]
 
-    def _rows(self, runs: Sequence[NewRun], token: UUID, now: datetime) -> dict[str, Any]:
+    def _inserts(self, runs: Sequence[NewRun], token: UUID, now: datetime) -> dict[str, Any]:
         return {
             "now": now,
             "node": self._node.id,
             "boot": self._node.boot_id,
             "token": token,
             "revision": self.revision,
-            "id": [r.id for r in runs],
-            "job": [r.job for r in runs],
-            "scope": [r.scope for r in runs],
-            "kind": [r.kind.value for r in runs],
-            "status": [r.status.value for r in runs],
-            "reason": [r.reason for r in runs],
-            "first": [r.first for r in runs],
-            "last": [r.last for r in runs],
-            "instants": [r.count for r in runs],
-            "planned": [r.planned and r.first is not None for r in runs],
-            "concurrency": [r.concurrency for r in runs],
-            "waiting": [r.waiting for r in runs],
-            "not_before": [r.not_before for r in runs],
-            "parameters": [None if r.parameters is None else json.dumps(r.parameters) for r in runs],
-            "actor": [r.actor for r in runs],
-            "attempt": [r.attempt for r in runs],
-            "first_run": [r.first_run for r in runs],
-            "blocked_by": [r.blocked_by for r in runs],
-            "message": [r.message for r in runs],
+            "rows": as_rows(_row(run) for run in runs),
         }
+
+
+def _row(run: NewRun) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "job": run.job,
+        "scope": run.scope,
+        "kind": run.kind,
+        "status": run.status,
+        "reason": run.reason,
+        "first": run.first,
+        "last": run.last,
+        "instants": run.count,
+        "planned": run.planned and run.first is not None,
+        "concurrency": run.concurrency,
+        "waiting": run.waiting,
+        "not_before": run.not_before,
+        "parameters": run.parameters,
+        "actor": run.actor,
+        "attempt": run.attempt,
+        "first_run": run.first_run,
+        "blocked_by": run.blocked_by,
+        "message": run.message,
+    }
 
 
 def stored(row: Sequence[Any]) -> StoredRun:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from scheduler_daemon.database.gateway import Connection, Gateway
-from scheduler_daemon.ledger.sql import sql
+from scheduler_daemon.ledger.sql import as_rows, sql
 from scheduler_daemon.ledger.values import NodeIdentity, Retry
 from scheduler_daemon.model import LogRecord, Outcome, RunStatus, StepRecord
-
-T = TypeVar("T", str, str | None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,11 +61,16 @@ class Outcomes:
             async with connection.pipeline():
                 recorded = connection.cursor()
                 if starts:
-                    await connection.execute(sql("record_started"), _start_columns(starts))
+                    await connection.execute(sql("record_started"), {"rows": as_rows(map(_start, starts))})
                 if batch.endings:
-                    await recorded.execute(sql("record_outcomes"), _ending_columns(batch.endings))
+                    await recorded.execute(
+                        sql("record_outcomes"), {"rows": as_rows(map(_ending_row, batch.endings))}
+                    )
                 if batch.logs:
-                    await connection.execute(sql("insert_logs"), self._log_columns(batch.logs))
+                    await connection.execute(
+                        sql("insert_logs"),
+                        {"node": self._node.id, "rows": as_rows(map(_log_row, batch.logs))},
+                    )
             if batch.endings:
                 done = {row[0] for row in await recorded.fetchall()}
                 await _keep_late(connection, [e for e in batch.endings if UUID(e.outcome.run_id) not in done])
@@ -85,95 +88,61 @@ class Outcomes:
             cursor = await connection.execute(sql("terminate_backends"), {"name": f"run:{run_id}"})
             return cursor.rowcount
 
-    def _log_columns(self, logs: Sequence[LogRecord]) -> dict[str, Any]:
-        return {
-            "node": self._node.id,
-            "at": [_moment(r.timestamp) for r in logs],
-            "level": [r.level for r in logs],
-            "module": [_clean(r.module) for r in logs],
-            "message": [_clean(r.message) for r in logs],
-            "run_id": [r.run_id and UUID(r.run_id) for r in logs],
-            "job": [r.job for r in logs],
-            "fields": [_json(r.fields) if r.fields else None for r in logs],
-        }
-
 
 async def insert_retries(connection: Connection, retries: Sequence[Retry], node: NodeIdentity) -> None:
     """In the transaction that ends the runs before them."""
     if retries:
-        await connection.execute(
-            sql("insert_retries"),
-            {
-                "node": node.id,
-                "boot": node.boot_id,
-                "id": [UUID(r.id) for r in retries],
-                "of": [UUID(r.of) for r in retries],
-                "job": [r.job for r in retries],
-                "scope": [r.scope for r in retries],
-                "not_before": [_moment(r.not_before) for r in retries],
-                "concurrency": [r.concurrency for r in retries],
-                "attempt": [r.attempt for r in retries],
-                "first_run": [UUID(r.first_run) for r in retries],
-            },
-        )
+        rows = as_rows(asdict(retry) for retry in retries)
+        await connection.execute(sql("insert_retries"), {"node": node.id, "boot": node.boot_id, "rows": rows})
 
 
 async def _keep_late(connection: Connection, late: Sequence[Ending]) -> None:
     if late:
-        await connection.execute(
-            sql("record_late_outcomes"),
-            {
-                "id": [UUID(e.outcome.run_id) for e in late],
-                "token": [UUID(e.token) for e in late],
-                "outcome": [_json(asdict(e.outcome)) for e in late],
-            },
-        )
+        rows = ({"id": e.outcome.run_id, "token": e.token, "outcome": asdict(e.outcome)} for e in late)
+        await connection.execute(sql("record_late_outcomes"), {"rows": as_rows(rows)})
 
 
-def _start_columns(starts: Sequence[Start]) -> dict[str, Any]:
+def _start(start: Start) -> dict[str, Any]:
     return {
-        "id": [UUID(s.run_id) for s in starts],
-        "token": [UUID(s.token) for s in starts],
-        "started_at": [_moment(s.at) for s in starts],
-        "pid": [s.worker_pid for s in starts],
-        "start": [s.worker_start for s in starts],
+        "id": start.run_id,
+        "token": start.token,
+        "started_at": start.at,
+        "pid": start.worker_pid,
+        "start": start.worker_start,
     }
 
 
-def _ending_columns(endings: Sequence[Ending]) -> dict[str, Any]:
-    outcomes = [e.outcome for e in endings]
+def _ending_row(ending: Ending) -> dict[str, Any]:
+    outcome = ending.outcome
     return {
-        "id": [UUID(o.run_id) for o in outcomes],
-        "token": [UUID(e.token) for e in endings],
-        "status": [o.status.value for o in outcomes],
-        "reason": [o.reason for o in outcomes],
-        "started_at": [None if o.started_at is None else _moment(o.started_at) for o in outcomes],
-        "finished_at": [_moment(o.finished_at) for o in outcomes],
-        "processed": [o.items_processed for o in outcomes],
-        "failed": [o.items_failed for o in outcomes],
-        "message": [_clean(o.message) for o in outcomes],
-        "error": [_clean(o.error) for o in outcomes],
-        "traceback": [_clean(o.traceback) for o in outcomes],
-        "steps": [_json([asdict(s) for s in o.steps]) if o.steps else None for o in outcomes],
-        "logs_dropped": [e.logs_dropped or None for e in endings],
-        "pid": [e.worker_pid for e in endings],
-        "start": [e.worker_start for e in endings],
+        "id": outcome.run_id,
+        "token": ending.token,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "started_at": outcome.started_at,
+        "finished_at": outcome.finished_at,
+        "processed": outcome.items_processed,
+        "failed": outcome.items_failed,
+        "message": outcome.message,
+        "error": outcome.error,
+        "traceback": outcome.traceback,
+        "steps": [asdict(step) for step in outcome.steps] or None,
+        "logs_dropped": ending.logs_dropped or None,
+        "pid": ending.worker_pid,
+        "start": ending.worker_start,
     }
 
 
-def _moment(timestamp: float) -> datetime:
-    return datetime.fromtimestamp(timestamp, UTC)
-
-
-def _clean(text: T) -> T:
-    """PostgreSQL's text holds no NUL, and UTF-8 no lone surrogate."""
-    if text is None:
-        return text
-    return text.replace("\0", "␀").encode("utf-8", "replace").decode()
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, default=str).replace("\\u0000", "␀")
+def _log_row(record: LogRecord) -> dict[str, Any]:
+    return {
+        "at": record.timestamp,
+        "level": record.level,
+        "module": record.module,
+        "message": record.message,
+        "run_id": record.run_id,
+        "job": record.job,
+        "fields": record.fields or None,
+    }
 
 
 def batch_to_json(batch: Batch) -> str:

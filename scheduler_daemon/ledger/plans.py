@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from scheduler_daemon.database.gateway import Connection, Gateway
-from scheduler_daemon.ledger.sql import sql
+from scheduler_daemon.ledger.sql import as_rows, sql
 from scheduler_daemon.model import JobSpec
 
 Marks = Mapping[tuple[str, str], datetime]
@@ -34,15 +34,11 @@ class Plans:
         self, connection: Connection, specs: Sequence[JobSpec], returning: Sequence[str], now: datetime
     ) -> None:
         """Every job has its row; those that were in no plan before are accounted for from `now` on."""
-        await connection.execute(
-            sql("register_schedules"),
-            {
-                "job": [s.name for s in specs],
-                "scope": [self._scope_of(s) for s in specs],
-                "concurrency": [s.concurrency_key for s in specs],
-                "watermark": [now] * len(specs),
-            },
+        rows = (
+            {"job": spec.name, "scope": self._scope_of(spec), "concurrency": spec.concurrency_key}
+            for spec in specs
         )
+        await connection.execute(sql("register_schedules"), {"rows": as_rows(rows), "now": now})
         if returning:
             await connection.execute(sql("reenter_schedules"), {"jobs": list(returning), "now": now})
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from scheduler_daemon.database.gateway import Gateway
 from scheduler_daemon.ledger.claims import stored
 from scheduler_daemon.ledger.outcomes import insert_retries
-from scheduler_daemon.ledger.sql import sql
+from scheduler_daemon.ledger.sql import as_rows, sql
 from scheduler_daemon.ledger.values import NodeIdentity, Retry, StoredRun
 
 
@@ -95,10 +95,9 @@ class Presence:
     ) -> set[UUID]:
         """Compare-and-set on status and claim token; the ids that are now `lost`, with the retries of these."""
         wanted = {
-            "id": [r.id for r in runs],
-            "token": [r.claim_token for r in runs],
-            "reason": [reason] * len(runs),
-            "message": [message] * len(runs),
+            "rows": as_rows({"id": run.id, "token": run.claim_token} for run in runs),
+            "reason": reason,
+            "message": message,
             "now": await self.now(),
         }
         async with self._gateway.connection() as connection:

@@ -22,15 +22,11 @@ INSERT INTO scheduler.runs (id, job, scope, kind, status, reason, scheduled_for,
 SELECT u.id, u.job, u.scope, u.kind, u.status, u.reason, u.first, u.last, u.instants, u.planned,
   u.concurrency, u.waiting, u.not_before, %(now)s,
   CASE WHEN u.status IN ('skipped', 'missed') THEN %(now)s END,
-  u.parameters::jsonb, u.actor, %(node)s, %(boot)s, %(token)s, %(revision)s,
+  u.parameters, u.actor, %(node)s, %(boot)s, %(token)s, %(revision)s,
   u.attempt, u.first_run, u.blocked_by, u.message
-FROM unnest(%(id)s::uuid[], %(job)s::text[], %(scope)s::text[], %(kind)s::text[], %(status)s::text[],
-  %(reason)s::text[], %(first)s::timestamptz[], %(last)s::timestamptz[], %(instants)s::int[],
-  %(planned)s::bool[], %(concurrency)s::text[], %(waiting)s::text[], %(not_before)s::timestamptz[],
-  %(parameters)s::text[], %(actor)s::text[], %(attempt)s::int[], %(first_run)s::uuid[],
-  %(blocked_by)s::uuid[], %(message)s::text[])
-  AS u(id, job, scope, kind, status, reason, first, last, instants, planned, concurrency, waiting, not_before,
-       parameters, actor, attempt, first_run, blocked_by, message)
+FROM json_to_recordset(%(rows)s::json) AS u(id uuid, job text, scope text, kind text, status text, reason text,
+  first timestamptz, last timestamptz, instants int, planned bool, concurrency text, waiting text,
+  not_before timestamptz, parameters jsonb, actor text, attempt int, first_run uuid, blocked_by uuid, message text)
 ORDER BY u.job, u.scope, u.first
 ON CONFLICT DO NOTHING
 RETURNING id
@@ -39,15 +35,15 @@ RETURNING id
 -- The reason lasts: more instants for a row that is there.
 UPDATE scheduler.runs r
 SET last_for = u.last, instants = r.instants + u.instants, finished_at = %(now)s
-FROM unnest(%(id)s::uuid[], %(last)s::timestamptz[], %(instants)s::int[]) AS u(id, last, instants)
+FROM json_to_recordset(%(rows)s::json) AS u(id uuid, last timestamptz, instants int)
 WHERE r.id = u.id
 
 -- move_watermarks --
 -- Everything up to here now has its disposition.
 UPDATE scheduler.schedules s
 SET watermark = u.watermark, span_run = u.span_run, span_key = u.span_key
-FROM unnest(%(job)s::text[], %(scope)s::text[], %(watermark)s::timestamptz[], %(span_run)s::uuid[],
-  %(span_key)s::text[]) AS u(job, scope, watermark, span_run, span_key)
+FROM json_to_recordset(%(rows)s::json)
+  AS u(job text, scope text, watermark timestamptz, span_run uuid, span_key text)
 WHERE s.job = u.job AND s.scope = u.scope
 
 -- database_time --
@@ -57,9 +53,8 @@ SELECT clock_timestamp()
 -- register_schedules --
 -- A job that enters the plan: accounted for from now on. One that is there keeps its watermark.
 INSERT INTO scheduler.schedules (job, scope, concurrency, watermark, audited_from)
-SELECT u.job, u.scope, u.concurrency, u.watermark, u.watermark
-FROM unnest(%(job)s::text[], %(scope)s::text[], %(concurrency)s::text[], %(watermark)s::timestamptz[])
-  AS u(job, scope, concurrency, watermark)
+SELECT u.job, u.scope, u.concurrency, %(now)s, %(now)s
+FROM json_to_recordset(%(rows)s::json) AS u(job text, scope text, concurrency text)
 ORDER BY u.job, u.scope
 ON CONFLICT (job, scope) DO UPDATE SET concurrency = EXCLUDED.concurrency
 WHERE schedules.concurrency <> EXCLUDED.concurrency
@@ -127,55 +122,50 @@ WHERE status = 'running' AND boot_id = %(boot)s AND cancel_requested IS NOT NULL
 -- record_started --
 -- Where a run runs; its outcome may already be there.
 UPDATE scheduler.runs r
-SET started_at = u.started_at, worker_pid = u.pid, worker_start = u.start,
-    lateness_ms = extract(epoch FROM u.started_at - coalesce(r.scheduled_for, r.claimed_at)) * 1000
-FROM unnest(%(id)s::uuid[], %(token)s::uuid[], %(started_at)s::timestamptz[], %(pid)s::int[], %(start)s::bigint[])
-  AS u(id, token, started_at, pid, start)
+SET started_at = to_timestamp(u.started_at), worker_pid = u.pid, worker_start = u.start,
+    lateness_ms = (u.started_at - extract(epoch FROM coalesce(r.scheduled_for, r.claimed_at))) * 1000
+FROM json_to_recordset(%(rows)s::json) AS u(id uuid, token uuid, started_at double precision, pid int, start bigint)
 WHERE r.id = u.id AND r.claim_token = u.token AND r.status = 'running'
 
 -- record_outcomes --
 -- How runs ended; only where the run is still ours and still running.
 UPDATE scheduler.runs r
-SET status = u.status, reason = u.reason, started_at = coalesce(u.started_at, r.started_at),
-    finished_at = u.finished_at,
-    lateness_ms = extract(epoch FROM coalesce(u.started_at, r.started_at)
-                          - coalesce(r.scheduled_for, r.claimed_at)) * 1000,
-    duration_ms = extract(epoch FROM u.finished_at - coalesce(u.started_at, r.started_at)) * 1000,
+SET status = u.status, reason = u.reason, started_at = coalesce(to_timestamp(u.started_at), r.started_at),
+    finished_at = to_timestamp(u.finished_at),
+    lateness_ms = coalesce(
+      (u.started_at - extract(epoch FROM coalesce(r.scheduled_for, r.claimed_at))) * 1000, r.lateness_ms),
+    duration_ms = (u.finished_at - coalesce(u.started_at, extract(epoch FROM r.started_at))) * 1000,
     items_processed = u.processed, items_failed = u.failed, message = u.message, error = u.error,
-    traceback = u.traceback, steps = u.steps::jsonb, logs_dropped = u.logs_dropped,
+    traceback = u.traceback, steps = u.steps, logs_dropped = u.logs_dropped,
     worker_pid = coalesce(u.pid, r.worker_pid), worker_start = coalesce(u.start, r.worker_start)
-FROM unnest(%(id)s::uuid[], %(token)s::uuid[], %(status)s::text[], %(reason)s::text[],
-  %(started_at)s::timestamptz[], %(finished_at)s::timestamptz[], %(processed)s::bigint[], %(failed)s::bigint[],
-  %(message)s::text[], %(error)s::text[], %(traceback)s::text[], %(steps)s::text[], %(logs_dropped)s::int[],
-  %(pid)s::int[], %(start)s::bigint[])
-  AS u(id, token, status, reason, started_at, finished_at, processed, failed, message, error, traceback, steps,
-       logs_dropped, pid, start)
+FROM json_to_recordset(%(rows)s::json) AS u(id uuid, token uuid, status text, reason text,
+  started_at double precision, finished_at double precision, processed bigint, failed bigint, message text,
+  error text, traceback text, steps jsonb, logs_dropped int, pid int, start bigint)
 WHERE r.id = u.id AND r.claim_token = u.token AND r.status = 'running'
 RETURNING r.id
 
 -- record_late_outcomes --
 -- A result after a verdict of `lost` is kept beside it, never over it.
-UPDATE scheduler.runs r SET late_outcome = u.outcome::jsonb
-FROM unnest(%(id)s::uuid[], %(token)s::uuid[], %(outcome)s::text[]) AS u(id, token, outcome)
+UPDATE scheduler.runs r SET late_outcome = u.outcome
+FROM json_to_recordset(%(rows)s::json) AS u(id uuid, token uuid, outcome jsonb)
 WHERE r.id = u.id AND r.claim_token = u.token AND r.status = 'lost' AND r.late_outcome IS NULL
 
 -- insert_retries --
 -- A run of its own that names its first; it waits until its time.
-INSERT INTO scheduler.runs (id, job, scope, kind, status, waiting, scheduled_for, not_before, concurrency, claimed_at,
+INSERT INTO scheduler.runs (id, job, scope, kind, status, waiting, not_before, concurrency, claimed_at,
   parameters, node, boot_id, claim_token, revision, attempt, first_run)
-SELECT u.id, u.job, u.scope, 'retry', 'queued', 'retry', NULL, u.not_before, u.concurrency, clock_timestamp(),
-  f.parameters, %(node)s, %(boot)s, u.id, f.revision, u.attempt, u.first_run
-FROM unnest(%(id)s::uuid[], %(of)s::uuid[], %(job)s::text[], %(scope)s::text[], %(not_before)s::timestamptz[],
-  %(concurrency)s::text[], %(attempt)s::int[], %(first_run)s::uuid[])
-  AS u(id, of, job, scope, not_before, concurrency, attempt, first_run)
+SELECT u.id, u.job, u.scope, 'retry', 'queued', 'retry', to_timestamp(u.not_before), u.concurrency,
+  clock_timestamp(), f.parameters, %(node)s, %(boot)s, u.id, f.revision, u.attempt, u.first_run
+FROM json_to_recordset(%(rows)s::json) AS u(id uuid, of uuid, job text, scope text, not_before double precision,
+  concurrency text, attempt int, first_run uuid)
 JOIN scheduler.runs f ON f.id = u.of
 
 -- insert_logs --
 -- What jobs and the daemon logged.
 INSERT INTO scheduler.logs (at, level, module, message, run_id, job, node, fields)
-SELECT u.at, u.level, u.module, u.message, u.run_id, u.job, %(node)s, u.fields::jsonb
-FROM unnest(%(at)s::timestamptz[], %(level)s::text[], %(module)s::text[], %(message)s::text[],
-  %(run_id)s::uuid[], %(job)s::text[], %(fields)s::text[]) AS u(at, level, module, message, run_id, job, fields)
+SELECT to_timestamp(u.at), u.level, u.module, u.message, u.run_id, u.job, %(node)s, u.fields
+FROM json_to_recordset(%(rows)s::json)
+  AS u(at double precision, level text, module text, message text, run_id uuid, job text, fields jsonb)
 
 -- register_node --
 -- A daemon that starts on its state directory.
@@ -227,9 +217,8 @@ ORDER BY id
 -- declare_lost --
 -- The verdict on running rows whose worker or node is gone.
 UPDATE scheduler.runs r
-SET status = 'lost', reason = u.reason, finished_at = %(now)s, message = u.message, waiting = NULL
-FROM unnest(%(id)s::uuid[], %(token)s::uuid[], %(reason)s::text[], %(message)s::text[])
-  AS u(id, token, reason, message)
+SET status = 'lost', reason = %(reason)s, finished_at = %(now)s, error = %(message)s, waiting = NULL
+FROM json_to_recordset(%(rows)s::json) AS u(id uuid, token uuid)
 WHERE r.id = u.id AND r.claim_token IS NOT DISTINCT FROM u.token AND r.status = 'running'
 RETURNING r.id
 
@@ -359,6 +348,21 @@ WHERE (%(levels)s::text[] IS NULL OR l.level = ANY(%(levels)s))
   AND (%(after)s::bigint IS NULL OR l.id > %(after)s)
 ORDER BY l.id DESC LIMIT %(limit)s
 
+-- logs_after --
+-- The lines that follow one, oldest first, for those who follow.
+SELECT l.id, l.at, l.level, l.module, l.message, l.run_id, l.job, l.fields FROM scheduler.logs l
+WHERE l.id > %(after)s
+  AND (%(levels)s::text[] IS NULL OR l.level = ANY(%(levels)s))
+  AND (%(job)s::text IS NULL OR l.job = %(job)s)
+  AND (%(run_id)s::uuid IS NULL OR l.run_id = %(run_id)s)
+  AND (%(module)s::text IS NULL OR l.module LIKE %(module)s)
+  AND (%(pattern)s::text IS NULL OR l.message ILIKE %(pattern)s)
+ORDER BY l.id LIMIT %(limit)s
+
+-- last_log --
+-- Where following starts.
+SELECT coalesce(max(id), 0) AS id FROM scheduler.logs
+
 -- audited_schedules --
 -- From when to when each job is accounted for.
 SELECT job, scope, audited_from, watermark FROM scheduler.schedules
@@ -382,7 +386,7 @@ ORDER BY r.id LIMIT %(batch)s
 -- advance_audit --
 -- What is pruned is no longer promised.
 UPDATE scheduler.schedules s SET audited_from = greatest(s.audited_from, u.last)
-FROM unnest(%(job)s::text[], %(scope)s::text[], %(last)s::timestamptz[]) AS u(job, scope, last)
+FROM json_to_recordset(%(rows)s::json) AS u(job text, scope text, last timestamptz)
 WHERE s.job = u.job AND s.scope = u.scope
 
 -- delete_runs --

@@ -1,8 +1,14 @@
-"""Loads queries.sql once: `-- name --`, a line or more of description, then the statement."""
+"""Loads queries.sql once: `-- name --`, a line or more of description, then the statement.
+
+Many rows go to the server as one JSON parameter (`as_rows`), read there by json_to_recordset: several times
+cheaper than arrays, which psycopg builds element by element.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, LiteralString
@@ -20,6 +26,20 @@ def _statements() -> dict[str, LiteralString]:
 
 def _without_comments(body: str) -> str:
     return "\n".join(line for line in body.strip().splitlines() if not line.startswith("--"))
+
+
+def as_rows(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows for json_to_recordset. Nulls are left out; text loses what PostgreSQL cannot hold."""
+    kept = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    text = _dump(kept)
+    if "\\u0000" in text:
+        text = _NUL.sub(r"\1\\u2400", text)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+_dump = json.JSONEncoder(default=str, separators=(",", ":"), ensure_ascii=False).encode
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""The escape itself, not a backslash before the text u0000."""
 
 
 def sql(name: str) -> LiteralString:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from scheduler_daemon.model import Overlap, RunKind, RunStatus
@@ -65,8 +65,7 @@ class Claim:
     unavailable: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LiveRun:
+class LiveRun(NamedTuple):
     """A queued or running row, as the overlap rule sees it."""
 
     id: UUID
@@ -76,8 +75,7 @@ class LiveRun:
     waiting: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScheduleState:
+class ScheduleState(NamedTuple):
     """A row of scheduler.schedules under lock, with the operator's override where one is in force."""
 
     job: str
