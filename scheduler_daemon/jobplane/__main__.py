@@ -87,7 +87,9 @@ def _work(seat: Any, registry: Any, request: dict[str, Any]) -> None:
 
 
 def _stream(descriptor: int) -> io.TextIOWrapper:
-    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    """Text by lines; bytes written to its `buffer` at once, so that the order is kept."""
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A worker's end of its socket, served by the worker's one IO thread.
 
 The main thread is busy with a job most of the time, perhaps for ever; this thread hears the daemon
-meanwhile, and sends what the job says: at once after a quiet moment, otherwise gathered for FLUSH_S.
+meanwhile, and sends what the job says: the first AT_ONCE messages of each FLUSH_S at once (a job may be
+about to crash), the others together.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scheduler_daemon.jobplane import processes
 from scheduler_daemon.jobplane.wire import SILENCE_S, Decoder, Message, encode_split
 
 FLUSH_S = 0.015
+AT_ONCE = 4
 _ABANDONED = 75
 
 
@@ -40,7 +42,8 @@ class Channel:
         self._lock = threading.RLock()
         self._outbox: list[Message] = []
         self._unsent = bytearray()
-        self._flushed_at = 0.0
+        self._due = 0.0
+        self._credit = AT_ONCE
         self._armed = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._decoder = Decoder()
@@ -56,7 +59,11 @@ class Channel:
                 outbox[-1] = message
                 return
             outbox.append(message)
-            if time.monotonic() - self._flushed_at >= FLUSH_S:
+            now = time.monotonic()
+            if now >= self._due and not self._armed:
+                self._due, self._credit = now + FLUSH_S, AT_ONCE
+            if self._credit:
+                self._credit -= 1
                 self._flush()
             elif not self._armed:
                 self._armed = True
@@ -87,7 +94,6 @@ class Channel:
         for frame in encode_split(self._outbox):
             self._unsent += frame
         self._outbox.clear()
-        self._flushed_at = time.monotonic()
         self._armed = False
         if not self._push():
             self._wake_thread()
@@ -126,7 +132,7 @@ class Channel:
 
     def _send_due(self) -> None:
         with self._lock:
-            if self._armed and time.monotonic() - self._flushed_at >= FLUSH_S:
+            if self._armed and time.monotonic() >= self._due:
                 self._flush()
             self._push()
 
@@ -134,7 +140,7 @@ class Channel:
         poll = self._poller()
         due = heard + self._silence_s
         if self._armed:
-            due = min(due, self._flushed_at + FLUSH_S)
+            due = min(due, self._due)
         events = poll.poll(max(0.0, due - time.monotonic()) * 1000 + 1)
         ready = {descriptor for descriptor, _ in events}
         if self._wake in ready:

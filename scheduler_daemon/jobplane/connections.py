@@ -53,7 +53,7 @@ class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
             num_workers=1,
         )
 
-    async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
+    async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:  # noqa: ASYNC109  # psycopg's
         if self.closed and not self.spent:
             await self.open()
         conn = await super().getconn(timeout)
@@ -64,7 +64,7 @@ class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
         self._out.discard(conn)
         await super().putconn(conn)
 
-    async def close(self, timeout: float = 5.0) -> None:
+    async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109  # psycopg's
         self.spent = True
         await super().close(timeout)
 

@@ -151,6 +151,8 @@ class Worker:
         outcome = run.execute(self._loop)
         self._leaving = self._leaving or self._tidy.after(run)
         outcome["steps"] = run.context.steps.close()
+        if left_out := run.context.steps.left_out:
+            self._journal.note("warning", f"{left_out:,} more steps are not recorded")
         outcome["logs_dropped"] = self._journal.end()
         return outcome
 

@@ -119,7 +119,7 @@ class JobPlane:
         return await self._current.spawn(next(self._workers), isolate, callbacks)
 
     async def stop(self, grace: float) -> None:
-        """Let workers finish their runs for `grace` seconds, then end all. Twice, or before start, is fine."""
+        """Let workers finish their run for `grace` seconds, then end all. Twice, or before start, is fine."""
         self._stopping = True
         self._usable.set()
         if self._pinger:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import textwrap
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from scheduler_daemon.runner.plane import Discovery, JobPlane, WorkerLink
 
@@ -58,13 +58,19 @@ class Packages:
         (folder / "entry_points.txt").write_text(entry_points)
 
 
-@pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
-    folder = tmp_path / "site"
+@contextlib.contextmanager
+def packages_in(folder: Path) -> Iterator[Packages]:
     folder.mkdir()
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    return Packages(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        yield Packages(folder)
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Iterator[Packages]:
+    with packages_in(tmp_path / "site") as made:
+        yield made
 
 
 class Log:
@@ -101,6 +107,10 @@ class Worker:
     frames: list[list[dict[str, Any]]] = field(default_factory=list)
     status: int | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def result(self, job: str, **rest: Any) -> dict[str, Any]:
+        self.run(job, **rest)
+        return await self.outcome(rest.get("run_id", "r1"))
 
     async def until(self, condition: Callable[[], Any]) -> Any:
         async with asyncio.timeout(PATIENCE_S):
@@ -195,18 +205,34 @@ async def make_plane(packages: Packages, tmp_path: Path) -> AsyncIterator[MakePl
         await plane.stop(0)
 
 
-@pytest.fixture
-def demo(packages: Packages, make_plane: MakePlane) -> Callable[..., Any]:
-    """`await demo(source)`: a started plane whose extension `demo` has that source, and one worker."""
-
-    async def start(source: str, **discovery: Any) -> tuple[Plane, Worker]:
-        packages.add("demo", source)
-        plane = make_plane(**discovery)
-        catalogue = await plane.start(plane.request)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Plane]:
+    """One plane for a whole file: its extension `demo` has the source JOBS of that file."""
+    folder = tmp_path_factory.mktemp("plane")
+    (folder / "state").mkdir()
+    sections = getattr(request.module, "SECTIONS", {})
+    url = (
+        request.getfixturevalue("scheduler_postgres") if getattr(request.module, "DATABASE", False) else None
+    )
+    discovery = Discovery(base_dir=folder, state_dir=folder / "state", sections=sections, database_url=url)
+    with packages_in(folder / "site") as made:
+        made.add("demo", request.module.JOBS)
+        shared = Plane(Log(), discovery)
+        catalogue = await shared.start(discovery)
         assert [(e.name, e.error) for e in catalogue.extensions] == [("demo", None)]
-        return plane, await plane.worker()
+        yield shared
+        await shared.stop(0)
 
-    return start
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def worker(plane: Plane) -> AsyncIterator[Worker]:
+    """A worker of this test's own."""
+    made = await plane.worker()
+    yield made
+    made.link.kill(9)
+    await made.exit()
 
 
 def alive(pid: int) -> bool:
@@ -231,10 +257,11 @@ def gone() -> Callable[..., Any]:
     return wait
 
 
-@pytest.fixture(autouse=True)
-def no_leftovers() -> Iterator[None]:
-    before = set(os.listdir("/proc/self/fd"))
-    yield
-    with contextlib.suppress(FileNotFoundError):
-        after = set(os.listdir("/proc/self/fd"))
-        assert len(after) <= len(before) + 3
+@pytest.fixture(name="alive")
+def alive_fixture() -> Callable[[int], bool]:
+    return alive
+
+
+@pytest.fixture(name="run_message")
+def run_message_fixture() -> Callable[..., dict[str, Any]]:
+    return run_message
