@@ -124,7 +124,7 @@ class Dispatcher:
 
     def free(self) -> None:
         """A worker has room."""
-        if self._ready:
+        if self._ready and self._pool.thirsty:
             self._wake.set()
 
     def began(self, now: datetime, *, alone: bool) -> None:

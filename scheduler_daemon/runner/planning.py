@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -31,9 +31,13 @@ class Timetable:
     expression: CronExpression
     zone: ZoneInfo
     dst: DstPolicy
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.expression, self.zone.key, self.dst)))
 
     def __hash__(self) -> int:
-        return hash((self.expression, self.zone.key, self.dst))
+        return self._hash
 
     def next_after(self, moment: datetime) -> datetime | None:
         return self.expression.next_after(moment, self.zone, dst=self.dst)

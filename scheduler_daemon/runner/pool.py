@@ -20,6 +20,7 @@ from scheduler_daemon.runner.plane import JobPlane, WorkerLink
 from scheduler_daemon.runner.slot import Slot
 
 HAND_OVER = 32
+IN_LINE = 32
 SLOW_S = 0.05
 IDLE_S = 60.0
 FORK_RETRY_S = 1.0
@@ -46,7 +47,16 @@ class Pool:
     @property
     def capacity(self) -> int:
         """How many more runs may be submitted before they had better wait in the ledger."""
-        return max(0, self.settings.max * HAND_OVER - len(self._pending) - len(self._where))
+        return max(0, self._limit - len(self._pending) - len(self._where))
+
+    @property
+    def thirsty(self) -> bool:
+        """Half of the capacity is free: time to promote what waits in the ledger, many in one statement."""
+        return self.capacity >= self._limit // 2
+
+    @property
+    def _limit(self) -> int:
+        return self.settings.max * (HAND_OVER + IN_LINE)
 
     @property
     def workers(self) -> Sequence[Slot]:
@@ -142,6 +152,8 @@ class Pool:
 
     def _feed(self, slot: Slot) -> None:
         share = -(-len(self._pending) // max(1, self.settings.max))
+        if slot.handed:
+            share = max(share, HAND_OVER // 2)
         wanted = min(share, HAND_OVER)
         orders: list[RunOrder] = []
         passed: list[RunOrder] = []
@@ -154,10 +166,10 @@ class Pool:
             slot.hand(orders)
 
     def _fork_for_pending(self) -> None:
-        if time.monotonic() < self._no_fork_until:
-            return
         isolate = self._pending[0].isolate
         room = self.settings.max - len(self._slots) - self.forking
+        if (room <= 0 and isolate is None) or time.monotonic() < self._no_fork_until:
+            return
         for _ in range(min(room, len(self._pending) - self.forking)):
             self._fork(isolate)
         if room <= 0 and not any(slot.isolate == isolate for slot in self._slots):

@@ -13,6 +13,7 @@ import structlog
 from scheduler_daemon.errors import DatabaseUnavailableError
 from scheduler_daemon.ledger.outcomes import Batch, Ending, Outcomes, Start
 from scheduler_daemon.model import LogRecord
+from scheduler_daemon.runner.orders import RunOrder
 from scheduler_daemon.runner.spool import Spool
 
 DELAY_S = 0.03
@@ -30,6 +31,7 @@ class Recorder:
         self._outcomes = outcomes
         self._spool = spool
         self._batch = Batch()
+        self._starting: dict[str, RunOrder] = {}
         self._wake = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -46,8 +48,9 @@ class Recorder:
             await self._task
             self._task = None
 
-    def started(self, start: Start) -> None:
+    def started(self, start: Start, order: RunOrder) -> None:
         self._batch.starts.append(start)
+        self._starting[order.id] = order
         self._wake.set()
 
     def ended(self, ending: Ending) -> None:
@@ -90,6 +93,7 @@ class Recorder:
             if not self._stopping:
                 await asyncio.sleep(DELAY_S)
             batch, self._batch = self._batch, Batch()
+            self._log_starts(batch)
             waiters, self._waiters = self._waiters, []
             if batch:
                 await self._write(batch)
@@ -98,6 +102,14 @@ class Recorder:
                     waiter.set_result(None)
             if self._stopping and not self._batch:
                 return
+
+    def _log_starts(self, batch: Batch) -> None:
+        """Each run's start goes to its log; of a run that has ended already, its end says when it started."""
+        starting, self._starting = self._starting, {}
+        for ending in batch.endings:
+            starting.pop(ending.outcome.run_id, None)
+        at = {start.run_id: start.at for start in batch.starts} if starting else {}
+        batch.logs.extend(_start_line(order, at[run_id]) for run_id, order in starting.items())
 
     async def _write(self, batch: Batch) -> None:
         try:
@@ -111,3 +123,15 @@ class Recorder:
             self._spool.append(batch)
             await asyncio.sleep(1)
         self.on_recorded(batch.endings)
+
+
+def _start_line(order: RunOrder, at: float) -> LogRecord:
+    return LogRecord(
+        timestamp=at,
+        level="INFO",
+        module=__name__,
+        message="run started",
+        run_id=order.id,
+        job=order.spec.name,
+        fields={"kind": order.kind.value, "attempt": order.attempt},
+    )

@@ -55,21 +55,22 @@ class Runner:
         dispatcher.on_cancel = lambda ids: self._spawn(self._cancel_all(ids))
 
     def started(self, order: RunOrder, start: Start) -> None:
-        self.recorder.started(start)
-        self._say(order, "INFO", "run started", {"kind": order.kind.value, "attempt": order.attempt})
+        self.recorder.started(start, order)
         self._tell(order, "started", {"event": "started", "at": start.at, "worker_pid": start.worker_pid})
 
     def ended(self, order: RunOrder, ending: Ending) -> None:
-        ending = replace(ending, retry=retry_of(order, ending.outcome))
         outcome = ending.outcome
-        self._say(order, _level(outcome), f"run {outcome.status.value}", _summary(outcome))
+        if (retry := retry_of(order, outcome)) is not None:
+            ending = replace(ending, retry=retry)
+        self._say(order, outcome)
         self._ended[order.id] = (order, ending)
         self._so_far.pop(order.id, None)
         self.recorder.ended(ending)
 
     def logged(self, order: RunOrder, record: LogRecord) -> None:
         self.recorder.logged(record)
-        self._publish(order, {"event": "log", **_log_event(record)})
+        if self.streams:
+            self._publish(order, {"event": "log", **_log_event(record)})
 
     def step(self, order: RunOrder, step: Mapping[str, Any]) -> None:
         event = {k: v for k, v in step.items() if k not in ("t", "id")}
@@ -105,6 +106,7 @@ class Runner:
         if run_id in await self.dispatcher.end_queued([run_id], reason=reason, message=message):
             end = {"event": "ended", "run": str(run_id), "status": "cancelled", "reason": reason}
             self.streams.publish(str(run_id), {**end, "message": message})
+            self._let_waiters_go(str(run_id))
             return
         if not self.pool.cancel(str(run_id), reason):
             await self._presence.request_cancel([run_id], reason)
@@ -123,35 +125,40 @@ class Runner:
                 self.dispatcher.waits(key)
                 self.wake_later(key, ending.retry.not_before)
             self.dispatcher.key_freed(key)
-            self._publish(order, {"event": "ended", **_outcome_event(ending.outcome)})
+            if self.streams:
+                self._publish(order, {"event": "ended", **_outcome_event(ending.outcome)})
             self.health.ended(order.spec.name, ending.outcome)
             if order.kind is RunKind.STARTUP:
                 said = ending.outcome.message or ending.outcome.error or ""
                 self.startup_messages[order.spec.name] = f"{ending.outcome.status.value}: {said}".strip(": ")
             self.on_ended(order, ending.outcome)
-            for waiter in self._waiters.pop(order.id, ()):
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._let_waiters_go(order.id)
+
+    def _let_waiters_go(self, run_id: str) -> None:
+        for waiter in self._waiters.pop(run_id, ()):
+            if not waiter.done():
+                waiter.set_result(None)
 
     def wake_later(self, key: str, at: float) -> None:
         """A retry under this key comes due then (Unix seconds)."""
         delay = max(0.0, at - time.time()) + 0.01
         asyncio.get_running_loop().call_later(delay, self.dispatcher.waits, key)
 
-    def _say(self, order: RunOrder, level: str, message: str, fields: Mapping[str, Any]) -> None:
-        """Each run's start and end also go to its log."""
+    def _say(self, order: RunOrder, outcome: Outcome) -> None:
+        """Each run's end also goes to its log (its start: see the recorder)."""
+        level, fields = _level(outcome), _summary(outcome)
         record = LogRecord(
-            timestamp=time.time(),
+            timestamp=outcome.finished_at,
             level=level,
-            module="scheduler_daemon.runner",
-            message=message,
+            module=__name__,
+            message=f"run {outcome.status.value}",
             run_id=order.id,
             job=order.spec.name,
             fields=fields,
         )
         self.recorder.logged(record)
-        emit = log.warning if level == "ERROR" else log.debug
-        emit(message, job=order.spec.name, run_id=order.id, recorded=True, **fields)
+        if level == "ERROR":
+            log.warning(record.message, job=order.spec.name, run_id=order.id, recorded=True, **fields)
 
     def _tell(self, order: RunOrder, key: str, event: Mapping[str, Any]) -> None:
         self._so_far.setdefault(order.id, {})[key] = event
@@ -220,6 +227,7 @@ def _level(outcome: Outcome) -> str:
 
 def _summary(outcome: Outcome) -> dict[str, Any]:
     said = {
+        "started_at": outcome.started_at,
         "processed": outcome.items_processed,
         "failed": outcome.items_failed,
         "message": outcome.message,
