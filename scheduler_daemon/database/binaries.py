@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -30,17 +31,18 @@ class Binaries:
 
 
 @cache
-def read_binaries(folder: Path) -> Binaries:
-    """Ask the `postgres` in `folder` for its version. Raises DatabaseUnusableError where it does not run."""
+def read_binaries(folder: Path, program: str = "postgres") -> Binaries:
+    """Ask the `program` in `folder` for its version. Raises DatabaseUnusableError where it does not run."""
+    path = folder / program
     try:
         answer = subprocess.run(
-            [str(folder / "postgres"), "--version"], capture_output=True, text=True, check=True, timeout=30
+            [str(path), "--version"], capture_output=True, text=True, check=True, timeout=30
         ).stdout
     except (OSError, subprocess.SubprocessError) as exc:
-        raise DatabaseUnusableError(f"{folder / 'postgres'} does not run here: {exc}") from exc
+        raise DatabaseUnusableError(f"{path} does not run here: {exc}") from exc
     found = re.search(r"\d+(\.\d+)*", answer)
     if found is None:
-        raise DatabaseUnusableError(f"{folder / 'postgres'} does not tell its version: {answer.strip()!r}")
+        raise DatabaseUnusableError(f"{path} does not tell its version: {answer.strip()!r}")
     return Binaries(folder=folder, version=found[0])
 
 
@@ -63,3 +65,39 @@ def newest() -> Binaries:
             "or set database.url to a PostgreSQL of your own"
         )
     return found[0]
+
+
+def system(program: str) -> list[Binaries]:
+    """The PostgreSQL installations of this machine that have `program`: Debian's, Red Hat's, and PATH's."""
+    places = [
+        *Path("/usr/lib/postgresql").glob(f"*/bin/{program}"),
+        *Path("/usr").glob(f"pgsql-*/bin/{program}"),
+    ]
+    if on_path := shutil.which(program):
+        places.append(Path(on_path))
+    return [read_binaries(place.parent, program) for place in dict.fromkeys(places)]
+
+
+def for_server(major: int, program: str, *, over_network: bool) -> Binaries:
+    """Whose `program` to use on a server of version `major`: the oldest that is not older than the server.
+
+    Over a network the machine's own come first: the wheel's are built without TLS.
+    Raises DatabaseUnusableError where there is none.
+    """
+    sources = [system(program), installed()] if over_network else [installed(), system(program)]
+    for source in sources:
+        if fitting := [found for found in source if found.major >= major]:
+            return min(fitting, key=lambda found: found.major)
+    raise DatabaseUnusableError(
+        f"{program} of PostgreSQL {major} or newer is needed and not here: install postgresql-client-{major}"
+    )
+
+
+def of_major(major: int) -> Binaries:
+    """A whole PostgreSQL of exactly this major version. Raises DatabaseUnusableError where there is none."""
+    for found in (*installed(), *system("postgres")):
+        if found.major == major and Path(found.program("pg_upgrade")).exists():
+            return found
+    raise DatabaseUnusableError(
+        f"PostgreSQL {major} itself is needed for that and is not here: install postgresql-{major}"
+    )

@@ -1,6 +1,7 @@
 """A folder with a PostgreSQL cluster in it: made, configured, started. Everything here blocks.
 
 FOLDER/data              the cluster; appears in one rename, complete
+FOLDER/upgraded          what upgrade-database made, until it takes the place of `data`
 FOLDER/data.unfinished   an initdb that has not ended
 FOLDER/postgresql.conf   written at each start; `local.conf` beside it, if any, is read after it
 FOLDER/postgres.log      what the server says
@@ -87,15 +88,29 @@ class Cluster:
             self.data.rmdir()
         return self.data.exists()
 
-    def check(self) -> None:
-        """Raises DatabaseUnusableError unless these programs can serve this cluster, as this user."""
+    def finish_upgrade(self) -> bool:
+        """Put the cluster of a complete upgrade in this one's place; whether there was one to put."""
+        ready = self.folder / "upgraded" / "postgres" / "data"
+        if not ready.exists():
+            return False
+        if self.data.exists():
+            self.data.rename(self.folder / f"data.{self.major()}")
+        ready.rename(self.data)
+        shutil.rmtree(self.folder / "upgraded")
+        return True
+
+    def major(self) -> int:
+        """The major version that made the cluster. Raises DatabaseUnusableError if there is none to read."""
         try:
-            major = int((self.data / "PG_VERSION").read_text())
+            return int((self.data / "PG_VERSION").read_text())
         except (OSError, ValueError) as exc:
             raise DatabaseUnusableError(
                 f"{self.data} is not a PostgreSQL data directory (no PG_VERSION in it); move it away"
             ) from exc
-        ours = self.binaries.major
+
+    def check(self) -> None:
+        """Raises DatabaseUnusableError unless these programs can serve this cluster, as this user."""
+        major, ours = self.major(), self.binaries.major
         if major < ours:
             raise DatabaseUnusableError(
                 f"{self.data} was made by PostgreSQL {major}, and this is {ours}: "
@@ -108,8 +123,11 @@ class Cluster:
             )
         _ = self.confinement
 
-    def create(self, *, sync: bool = True) -> None:
-        """Make the cluster, in UTF-8 with PostgreSQL's own C.UTF-8 rules, which no system update changes."""
+    def create(self, *extra: str) -> None:
+        """Make the cluster, in UTF-8 with PostgreSQL's own C.UTF-8 rules, which no system update changes.
+
+        `extra` are options of initdb; they win over ours. Raises DatabaseUnavailableError.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = self.folder / "data.unfinished"
         if unfinished.exists():
@@ -122,7 +140,7 @@ class Cluster:
         options = ["--auth-local=trust", "--auth-host=reject", f"--username={SUPERUSER}", "--encoding=UTF8"]
         builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
         options += builtin if self.binaries.major >= 17 else ("--locale=C.UTF-8",)
-        options += ["--wal-segsize=4", "--no-instructions", *([] if sync else ["--no-sync"])]
+        options += ["--wal-segsize=4", "--no-instructions", *extra]
         command = self.confinement.command(
             self.binaries.program("initdb"), f"--pgdata={unfinished}", *options, dies_with_parent=True
         )

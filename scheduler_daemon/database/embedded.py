@@ -130,7 +130,7 @@ class EmbeddedServer:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         programs = self._programs or binaries.newest()
         cluster = Cluster(folder=folder, binaries=programs, sockets=socket_folder(folder / "run"))
-        if cluster.exists():
+        if cluster.exists() or cluster.finish_upgrade():
             cluster.check()
             end_leftovers(cluster.data, self._log)
         else:

@@ -182,7 +182,7 @@ def one_line(exc: psycopg.Error) -> str:
 
 
 def _parameters(url: str) -> dict[str, Any]:
-    # libpq quotes what it cannot read, which may be a part of the password: so neither its text nor the cause.
+    # libpq quotes what it cannot read, perhaps a piece of the password: so neither its text nor the cause.
     with contextlib.suppress(psycopg.Error):
         found = {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
         # A "/" in a password ends the host part: the port and the database then hold pieces of the password.

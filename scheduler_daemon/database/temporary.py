@@ -1,7 +1,7 @@
 """A PostgreSQL for one run of the tests: thrown away at its end, however that comes.
 
-A shell keeps the server: it waits for the end of its input, which the kernel closes even when the tests are
-killed, then stops the server and removes the folder. Databases are copies of migrated templates.
+A shell keeps the server: it waits for the end of its input, which the kernel closes even when the tests
+are killed, then stops the server and removes the folder. Databases are copies of migrated templates.
 """
 
 from __future__ import annotations
@@ -32,11 +32,16 @@ CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "of
 _KEEPER = """
 folder=$1; shift
 trap '' INT TERM HUP
-"$@" </dev/null & server=$!
-read -r _
-kill -QUIT $server 2>/dev/null
-wait $server
-rm -rf "$folder"
+if read -r _; then
+    "$@" </dev/null & server=$!
+    read -r _
+    kill -QUIT $server 2>/dev/null
+    wait $server
+fi
+for _ in 1 2 3 4 5 6 7 8 9; do
+    rm -rf "$folder" 2>/dev/null && exit
+    sleep 1
+done
 """
 
 
@@ -44,7 +49,7 @@ class TemporaryServer:
     """Start it, make databases, stop it (twice is fine)."""
 
     def __init__(self, programs: binaries.Binaries | None = None) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="scheduler-pg-", dir=_place()))
+        folder = Path(tempfile.mkdtemp(prefix="scheduler-pg-", dir=quick_place()))
         (folder / "run").mkdir(mode=0o700)
         self.cluster = Cluster(folder=folder, binaries=programs or binaries.newest(), sockets=folder / "run")
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -58,18 +63,12 @@ class TemporaryServer:
         return self.cluster.url("postgres")
 
     def start(self) -> None:
-        folder = str(self.cluster.folder)
-        self.cluster.create(sync=False)
+        keeper = self._keeper = self._hire()
+        self.cluster.create("--no-sync")
         self.cluster.configure(CARELESS)
-        with self.cluster.log.open("wb") as log:
-            self._keeper = subprocess.Popen(
-                ["/bin/sh", "-c", _KEEPER, "keeper", folder, *self.cluster.command()],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=ENVIRONMENT,
-                start_new_session=True,
-            )
+        assert keeper.stdin is not None
+        keeper.stdin.write(b"start\n")
+        keeper.stdin.flush()
         limit = time.monotonic() + START_LIMIT_S
         while not self.cluster.ready():
             if time.monotonic() > limit or "FATAL" in self.cluster.last_words():
@@ -105,6 +104,19 @@ class TemporaryServer:
         name = url.partition("@/")[2].partition("?")[0]
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def _hire(self) -> subprocess.Popen[bytes]:
+        """A keeper, who removes the folder when we are gone; told to start, it runs the server meanwhile."""
+        command = ["/bin/sh", "-c", _KEEPER, "keeper", str(self.cluster.folder), *self.cluster.command()]
+        with self.cluster.open_log() as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=ENVIRONMENT,
+                start_new_session=True,
+            )
+
     def _create(self, kind: str, template: str) -> str:
         name = f"{kind}_{next(self._numbers)}"
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
@@ -117,7 +129,7 @@ class TemporaryServer:
         self._admin.execute(statement)
 
 
-def _place() -> Path | None:
+def quick_place() -> Path | None:
     """Memory, where there is plenty (a copy of a database takes 15 ms there, and 300 on a busy disk)."""
     plenty = os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free > PLENTY
     return SHARED_MEMORY if plenty else None

@@ -1,12 +1,13 @@
 """Servers that several integration tests share, beside those of the test kit."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scheduler_daemon.database import binaries
-from scheduler_daemon.database.temporary import TemporaryServer
+from scheduler_daemon.database.temporary import TemporaryServer, quick_place
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
@@ -25,3 +26,10 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[TemporaryServer]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture
+def state_dir() -> Iterator[Path]:
+    """A state directory where a real server's fsync costs little."""
+    with tempfile.TemporaryDirectory(prefix="scheduler-state-", dir=quick_place()) as folder:
+        yield Path(folder)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psycopg
@@ -17,6 +17,7 @@ import pytest
 from scheduler_daemon.database import binaries, sockets
 from scheduler_daemon.database.cluster import Cluster
 from scheduler_daemon.database.embedded import EmbeddedServer
+from scheduler_daemon.database.temporary import quick_place
 from scheduler_daemon.errors import DatabaseUnavailableError, DatabaseUnusableError, StateDirectoryError
 
 START_AND_WAIT = """
@@ -43,31 +44,31 @@ class Logged(EmbeddedServer):
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once() -> Iterator[Path]:
     """A cluster after its first start, to be copied: initdb is the slow part."""
-    state_dir = tmp_path_factory.mktemp("made-once")
 
     async def make() -> None:
         server = Logged(state_dir)
         await server.start()
         await server.stop()
 
-    asyncio.run(make())
-    return state_dir / "postgres" / "data"
+    with tempfile.TemporaryDirectory(dir=quick_place()) as folder:
+        state_dir = Path(folder)
+        asyncio.run(make())
+        yield state_dir / "postgres" / "data"
 
 
 @pytest.fixture
-async def new_server(tmp_path: Path) -> AsyncIterator[Logged]:
-    server = Logged(tmp_path)
+async def new_server(state_dir: Path) -> AsyncIterator[Logged]:
+    server = Logged(state_dir)
     yield server
     await server.stop()
 
 
 @pytest.fixture
-async def server(tmp_path: Path, made_once: Path) -> AsyncIterator[Logged]:
-    shutil.copytree(made_once, tmp_path / "postgres" / "data")
-    (tmp_path / "postgres" / "local.conf").write_text("fsync = off\n")
-    server = Logged(tmp_path)
+async def server(state_dir: Path, made_once: Path) -> AsyncIterator[Logged]:
+    shutil.copytree(made_once, state_dir / "postgres" / "data")
+    server = Logged(state_dir)
     yield server
     await server.stop()
 
@@ -96,7 +97,7 @@ def has_ended(pidfd: int) -> bool:
     return bool(poll.poll(30_000))
 
 
-async def test_it_serves_its_owner_alone(new_server: Logged, tmp_path: Path) -> None:
+async def test_it_serves_its_owner_alone(new_server: Logged, state_dir: Path) -> None:
     await new_server.start()
     assert new_server.running
     assert new_server.version.startswith("18.")
@@ -107,8 +108,8 @@ async def test_it_serves_its_owner_alone(new_server: Logged, tmp_path: Path) -> 
     assert ask(new_server.url, b"SHOW client_connection_check_interval") == "1s"
     assert ask(new_server.url, b"SELECT 'a' < 'B' COLLATE \"default\"") is False
     for folder in ("data", "run"):
-        assert (tmp_path / "postgres" / folder).stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "postgres" / "postgres.log").stat().st_mode & 0o777 == 0o600
+        assert (state_dir / "postgres" / folder).stat().st_mode & 0o777 == 0o700
+    assert (state_dir / "postgres" / "postgres.log").stat().st_mode & 0o777 == 0o600
 
 
 async def test_start_and_stop_may_be_repeated_and_keep_the_data(server: Logged) -> None:
@@ -126,10 +127,10 @@ async def test_start_and_stop_may_be_repeated_and_keep_the_data(server: Logged) 
     assert ask(url, b"SELECT id FROM kept") == 7
 
 
-async def test_a_death_is_told_and_a_restart_has_everything(server: Logged, tmp_path: Path) -> None:
+async def test_a_death_is_told_and_a_restart_has_everything(server: Logged, state_dir: Path) -> None:
     await server.start()
     tell(server.url, b"CREATE TABLE kept AS SELECT 7 AS id")
-    os.kill(postmaster(tmp_path), signal.SIGKILL)
+    os.kill(postmaster(state_dir), signal.SIGKILL)
     async with asyncio.timeout(30):
         assert await server.wait_exit() == "signal 9"
     assert not server.running
@@ -138,7 +139,7 @@ async def test_a_death_is_told_and_a_restart_has_everything(server: Logged, tmp_
 
 
 async def test_backends_that_outlive_their_postmaster_do_not_hinder_a_restart(
-    server: Logged, tmp_path: Path
+    server: Logged, state_dir: Path
 ) -> None:
     await server.start()
     busy = b"DO $$ BEGIN LOOP PERFORM 1; END LOOP; END $$"
@@ -147,17 +148,17 @@ async def test_backends_that_outlive_their_postmaster_do_not_hinder_a_restart(
         pid = connection.info.backend_pid
         while ask(server.url, f"SELECT state FROM pg_stat_activity WHERE pid = {pid}".encode()) != "active":
             await asyncio.sleep(0.01)
-        os.kill(postmaster(tmp_path), signal.SIGKILL)
+        os.kill(postmaster(state_dir), signal.SIGKILL)
         await server.wait_exit()
         await server.start()
         with pytest.raises(psycopg.OperationalError):
             await endless
 
 
-async def test_a_server_that_is_still_there_is_stopped_first(server: Logged, tmp_path: Path) -> None:
+async def test_a_server_that_is_still_there_is_stopped_first(server: Logged, state_dir: Path) -> None:
     await server.start()
     tell(server.url, b"CREATE TABLE kept AS SELECT 7 AS id")
-    second = Logged(tmp_path)
+    second = Logged(state_dir)
     try:
         await second.start()
         assert any("still running; stopping it" in line for line in second.lines)
@@ -167,53 +168,53 @@ async def test_a_server_that_is_still_there_is_stopped_first(server: Logged, tmp
         await second.stop()
 
 
-async def test_a_killed_daemon_takes_its_server_along(tmp_path: Path) -> None:
+async def test_a_killed_daemon_takes_its_server_along(state_dir: Path) -> None:
     daemon = subprocess.Popen(
-        [sys.executable, "-c", START_AND_WAIT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", START_AND_WAIT, str(state_dir)], stdout=subprocess.PIPE, text=True
     )
     assert daemon.stdout is not None
     with daemon.stdout:
         assert daemon.stdout.readline().startswith("postgresql://")
-        pidfd = os.pidfd_open(postmaster(tmp_path))
+        pidfd = os.pidfd_open(postmaster(state_dir))
         daemon.kill()
         daemon.wait()
     try:
         assert has_ended(pidfd)
     finally:
         os.close(pidfd)
-    assert not (tmp_path / "postgres" / "data" / "postmaster.pid").exists(), "it was not a clean stop"
+    assert not (state_dir / "postgres" / "data" / "postmaster.pid").exists(), "it was not a clean stop"
 
 
-async def test_a_postmaster_pid_that_names_a_stranger_is_only_a_file(server: Logged, tmp_path: Path) -> None:
+async def test_a_postmaster_pid_that_names_a_stranger_is_only_a_file(server: Logged, state_dir: Path) -> None:
     await server.start()
     await server.stop()
-    stranger = f"{os.getpid()}\n{tmp_path}/postgres/data\n1\n5432\n/tmp\n\n\nready   \n"
-    (tmp_path / "postgres" / "data" / "postmaster.pid").write_text(stranger)
+    stranger = f"{os.getpid()}\n{state_dir}/postgres/data\n1\n5432\n/tmp\n\n\nready   \n"
+    (state_dir / "postgres" / "data" / "postmaster.pid").write_text(stranger)
     await server.start()
     assert ask(server.url, b"SELECT 1") == 1
 
 
-async def test_an_initdb_killed_half_way_is_done_again(new_server: Logged, tmp_path: Path) -> None:
+async def test_an_initdb_killed_half_way_is_done_again(new_server: Logged, state_dir: Path) -> None:
     script = START_AND_WAIT.replace("await server.start()", "await asyncio.to_thread(server._prepare)")
-    daemon = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], start_new_session=True)
-    while not (tmp_path / "postgres" / "data.unfinished" / "PG_VERSION").exists():
+    daemon = subprocess.Popen([sys.executable, "-c", script, str(state_dir)], start_new_session=True)
+    while not (state_dir / "postgres" / "data.unfinished" / "PG_VERSION").exists():
         assert daemon.poll() is None
         await asyncio.sleep(0.001)
     os.killpg(daemon.pid, signal.SIGKILL)
     daemon.wait()
-    assert not (tmp_path / "postgres" / "data").exists()
+    assert not (state_dir / "postgres" / "data").exists()
     await new_server.start()
     assert ask(new_server.url, b"SELECT 1") == 1
-    assert not (tmp_path / "postgres" / "data.unfinished").exists()
+    assert not (state_dir / "postgres" / "data.unfinished").exists()
 
 
 async def test_an_unfinished_folder_beside_a_whole_cluster_changes_nothing(
-    server: Logged, tmp_path: Path
+    server: Logged, state_dir: Path
 ) -> None:
     await server.start()
     tell(server.url, b"CREATE TABLE kept AS SELECT 7 AS id")
     await server.stop()
-    (tmp_path / "postgres" / "data.unfinished").mkdir()
+    (state_dir / "postgres" / "data.unfinished").mkdir()
     await server.start()
     assert ask(server.url, b"SELECT id FROM kept") == 7
 
@@ -227,9 +228,9 @@ async def test_an_unfinished_folder_beside_a_whole_cluster_changes_nothing(
     ],
 )
 async def test_a_data_directory_that_does_not_fit_is_refused(
-    new_server: Logged, tmp_path: Path, version: str | None, words: str
+    new_server: Logged, state_dir: Path, version: str | None, words: str
 ) -> None:
-    data = tmp_path / "postgres" / "data"
+    data = state_dir / "postgres" / "data"
     data.mkdir(parents=True)
     (data / "something").write_text("of the owner's")
     if version:
@@ -240,8 +241,8 @@ async def test_a_data_directory_that_does_not_fit_is_refused(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-async def test_a_data_directory_of_somebody_else_is_refused(new_server: Logged, tmp_path: Path) -> None:
-    data = tmp_path / "postgres" / "data"
+async def test_a_data_directory_of_somebody_else_is_refused(new_server: Logged, state_dir: Path) -> None:
+    data = state_dir / "postgres" / "data"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("18\n")
     os.chown(data, 54321, -1)
@@ -249,10 +250,10 @@ async def test_a_data_directory_of_somebody_else_is_refused(new_server: Logged, 
         await new_server.start()
 
 
-async def test_a_server_that_cannot_start_says_why_in_one_line(server: Logged, tmp_path: Path) -> None:
+async def test_a_server_that_cannot_start_says_why_in_one_line(server: Logged, state_dir: Path) -> None:
     await server.start()
     await server.stop()
-    (tmp_path / "postgres" / "local.conf").write_text("shared_buffers = lots\n")
+    (state_dir / "postgres" / "local.conf").write_text("shared_buffers = lots\n")
     with pytest.raises(DatabaseUnavailableError) as caught:
         await server.start()
     assert "does not start" in str(caught.value)
@@ -260,16 +261,16 @@ async def test_a_server_that_cannot_start_says_why_in_one_line(server: Logged, t
     assert not server.running
 
 
-async def test_the_owner_s_local_conf_wins(server: Logged, tmp_path: Path) -> None:
-    (tmp_path / "postgres" / "local.conf").write_text("work_mem = 3MB\n")
+async def test_the_owner_s_local_conf_wins(server: Logged, state_dir: Path) -> None:
+    (state_dir / "postgres" / "local.conf").write_text("work_mem = 3MB\n")
     await server.start()
     assert ask(server.url, b"SHOW work_mem") == "3MB"
 
 
 async def test_a_long_path_gets_its_socket_elsewhere(
-    tmp_path: Path, made_once: Path, monkeypatch: pytest.MonkeyPatch
+    state_dir: Path, made_once: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deep = tmp_path / ("deep" * 25)
+    deep = state_dir / ("deep" * 25)
     shutil.copytree(made_once, deep / "postgres" / "data")
     with tempfile.TemporaryDirectory() as runtime:
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
@@ -284,24 +285,24 @@ async def test_a_long_path_gets_its_socket_elsewhere(
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770])
-def test_a_socket_folder_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
-    folder = tmp_path / "run"
+def test_a_socket_folder_open_to_others_is_refused(state_dir: Path, mode: int) -> None:
+    folder = state_dir / "run"
     folder.mkdir()
     folder.chmod(mode)
     with pytest.raises(StateDirectoryError, match="must be a folder of uid"):
         sockets.socket_folder(folder)
 
 
-def test_a_symlink_is_no_socket_folder(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir(mode=0o700)
-    (tmp_path / "run").symlink_to("real")
+def test_a_symlink_is_no_socket_folder(state_dir: Path) -> None:
+    (state_dir / "real").mkdir(mode=0o700)
+    (state_dir / "run").symlink_to("real")
     with pytest.raises(StateDirectoryError, match="must be a folder of uid"):
-        sockets.socket_folder(tmp_path / "run")
+        sockets.socket_folder(state_dir / "run")
 
 
-async def test_its_log_does_not_grow_without_bound(server: Logged, tmp_path: Path) -> None:
+async def test_its_log_does_not_grow_without_bound(server: Logged, state_dir: Path) -> None:
     await server.start()
-    cluster = Cluster(folder=tmp_path / "postgres", binaries=binaries.newest(), sockets=tmp_path)
+    cluster = Cluster(folder=state_dir / "postgres", binaries=binaries.newest(), sockets=state_dir)
     with psycopg.connect(server.url, autocommit=True) as connection:
         for _ in range(3):
             with pytest.raises(psycopg.errors.DivisionByZero):
@@ -312,7 +313,7 @@ async def test_its_log_does_not_grow_without_bound(server: Logged, tmp_path: Pat
         with pytest.raises(psycopg.errors.DivisionByZero):
             connection.execute("SELECT 1/0")
     assert 0 < cluster.log_size() < size
-    assert (tmp_path / "postgres" / "postgres.log.1").stat().st_size == size
+    assert (state_dir / "postgres" / "postgres.log.1").stat().st_size == size
 
 
 def test_without_the_wheel_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,15 @@
 """The PostgreSQL fixtures of the test kit."""
 
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from scheduler_daemon.testing import MakeDatabase
 
@@ -26,3 +33,44 @@ def test_each_database_is_its_own_even_from_inside_an_event_loop(
     with psycopg.connect(second) as connection:
         assert connection.execute("SELECT count(*) FROM orders").fetchone() == (0,)
         assert connection.execute("SELECT owner FROM scheduler.migrations").fetchall() == [("shop",)]
+
+
+SLEEPER = """
+def test_it(scheduler_database):
+    print(scheduler_database, flush=True)
+    input()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_run_that_is_ended_leaves_neither_server_nor_folder(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "test_sleeper.py").write_text(SLEEPER)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-s",
+        "-p",
+        "scheduler_daemon.testing",
+        "test_sleeper.py",
+    ]
+    alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=alone, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        url = next(line for line in run.stdout if line.startswith("postgresql://"))
+        folder = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"])).parent
+        pidfd = os.pidfd_open(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
+        run.send_signal(number)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        assert poll.poll(30_000), "the server is still there"
+    finally:
+        os.close(pidfd)
+    limit = time.monotonic() + 30
+    while folder.exists():
+        assert time.monotonic() < limit, "the folder is still there"
+        time.sleep(0.01)
