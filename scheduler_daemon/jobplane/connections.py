@@ -17,7 +17,8 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
-POOL_NAME = "scheduler-worker"
+from scheduler_daemon.jobplane.tasks import outside_the_run
+
 _MAX_SIZE = 4
 _NAME_SQL = "SELECT set_config('application_name', %s, false), set_config('statement_timeout', %s, false)"
 _OPTIONS: dict[str, Any] = {"application_name": "scheduler worker, idle", "connect_timeout": 10}
@@ -47,7 +48,7 @@ class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
             min_size=0,
             max_size=_MAX_SIZE,
             open=False,
-            name=POOL_NAME,
+            name="scheduler-worker",
             check=self._name,
             reset=_clear,
             num_workers=1,
@@ -55,7 +56,7 @@ class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:  # noqa: ASYNC109  # psycopg's
         if self.closed and not self.spent:
-            await self.open()
+            await outside_the_run(self.open())
         conn = await super().getconn(timeout)
         self._out.add(conn)
         return conn

@@ -113,7 +113,7 @@ def _read_jobs(loaded: Loaded, extension: Extension) -> None:
         try:
             info = _job_info(extension, job)
         except Exception as exc:  # names and schedules may be methods: an extension's code
-            loaded.fault(f"job {type(job).__name__}: {describe(exc)}", exc)
+            loaded.fault(f"job {_label(job)}: {describe(exc)}", exc)
             continue
         if info.name in seen:
             loaded.fault(f'registers two jobs named "{info.name}"; neither can run')
@@ -123,6 +123,11 @@ def _read_jobs(loaded: Loaded, extension: Extension) -> None:
         seen.add(info.name)
         loaded.jobs[info.name] = job
         loaded.infos[info.name] = info
+
+
+def _label(job: Job) -> str:
+    name = getattr(job, "name", None)
+    return name if isinstance(name, str) and name else type(job).__name__
 
 
 def _job_info(extension: Extension, job: Job) -> JobInfo:
@@ -178,6 +183,8 @@ class Registry:
         name = loaded.found.name
         if name in self.extensions:
             loaded.fault(f'the name "{name}" is already taken by {self.extensions[name].found}')
+            loaded.jobs.clear()
+            loaded.infos.clear()
             self.rejected.append(loaded)
             return
         for job in list(loaded.jobs):

@@ -16,6 +16,7 @@ from scheduler_daemon.jobplane.context import Context, Surroundings, scheduled_i
 from scheduler_daemon.jobplane.discovery import Registry
 from scheduler_daemon.jobplane.journal import Journal, RunLogger
 from scheduler_daemon.jobplane.sections import MismatchError, build
+from scheduler_daemon.jobplane.tasks import RunTasks
 from scheduler_daemon.jobplane.text import clean_or_none, describe, format_traceback
 from scheduler_daemon.jobplane.wire import Message
 
@@ -89,7 +90,7 @@ class Run:
         if self.cancel_reason:
             self.context.cancel()
 
-    def execute(self, loop: asyncio.AbstractEventLoop) -> Message:
+    def execute(self, loop: asyncio.AbstractEventLoop, tasks: RunTasks) -> Message:
         """Run the job here, in the main thread; every way that its code can end ends here."""
         assert self.context is not None
         assert self._job is not None
@@ -99,7 +100,7 @@ class Run:
                 processes.limit_data(self._limit)
             answer = self._job.execute(self.context)
             if inspect.isawaitable(answer):
-                answer = self._await(loop, answer)
+                answer = self._await(loop, tasks, answer)
             outcome = self._ended(_result(answer))
         except BaseException as exc:  # the one place that catches what a job's code does
             if self._limit:
@@ -117,7 +118,7 @@ class Run:
             return self._outcome("cancelled", error=f"cancelled before it started: {self.cancel_reason}")
         return self._outcome("failed", error=text)
 
-    def _await(self, loop: asyncio.AbstractEventLoop, answer: Awaitable[Any]) -> Any:
+    def _await(self, loop: asyncio.AbstractEventLoop, tasks: RunTasks, answer: Awaitable[Any]) -> Any:
         async def caught() -> tuple[Any, BaseException | None]:
             # SystemExit must not leave a task: asyncio would stop its loop for it
             try:
@@ -125,7 +126,7 @@ class Run:
             except BaseException as exc:
                 return None, exc
 
-        self._task = loop.create_task(caught(), name=f"run:{self.id}")
+        self._task = tasks.start(caught(), f"run:{self.id}")
         self._loop = loop
         if self.cancel_reason:
             self._task.cancel()

@@ -20,12 +20,13 @@ from typing import Any
 
 from scheduler_daemon.jobplane import processes
 from scheduler_daemon.jobplane.channel import Channel
-from scheduler_daemon.jobplane.connections import POOL_NAME, Connections
+from scheduler_daemon.jobplane.connections import Connections
 from scheduler_daemon.jobplane.context import Surroundings
 from scheduler_daemon.jobplane.discovery import Registry
 from scheduler_daemon.jobplane.journal import Journal, Output, install
 from scheduler_daemon.jobplane.run import RefusedError, Run
 from scheduler_daemon.jobplane.seat import Seat
+from scheduler_daemon.jobplane.tasks import RunTasks
 from scheduler_daemon.jobplane.text import describe
 from scheduler_daemon.jobplane.wire import Message
 
@@ -58,7 +59,8 @@ class Worker:
         self._idle = False
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
-        self._tidy = Tidy(self._loop, self._journal, self._connections)
+        self._tasks = RunTasks(self._loop)
+        self._tidy = Tidy(self._loop, self._tasks, self._journal, self._connections)
 
     def serve(self) -> None:
         install(self._journal)
@@ -148,7 +150,7 @@ class Worker:
         self._journal.begin(run.id)
         run.started_at = time.time()
         self._channel.send(*held, {"t": "started", "id": run.id, "at": run.started_at})
-        outcome = run.execute(self._loop)
+        outcome = run.execute(self._loop, self._tasks)
         self._leaving = self._leaving or self._tidy.after(run)
         outcome["steps"] = run.context.steps.close()
         if left_out := run.context.steps.left_out:
@@ -178,8 +180,11 @@ class _Baseline:
 class Tidy:
     """Puts the process back as it was before a run."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, journal: Journal, connections: Connections) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, tasks: RunTasks, journal: Journal, connections: Connections
+    ) -> None:
         self._loop = loop
+        self._tasks = tasks
         self._journal = journal
         self._connections = connections
         self._streams = (sys.stdout, sys.stderr)
@@ -210,7 +215,7 @@ class Tidy:
         return "out of memory" if run.out_of_memory else reason
 
     def _end_tasks(self) -> bool:
-        left = [t for t in asyncio.all_tasks(self._loop) if not t.get_name().startswith(POOL_NAME)]
+        left = self._tasks.left()
         if not left and not self._connections.used:
             return True
         try:

@@ -1,0 +1,45 @@
+"""Which asyncio tasks belong to the run in hand, so that those it leaves behind can be ended.
+
+The worker's loop lives on, with the pool's own tasks in it; a task is the run's if it was created, at
+whatever remove, by the run's first one (a context variable is inherited).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+T = TypeVar("T")
+
+_of_run: contextvars.ContextVar[bool] = contextvars.ContextVar("of_run", default=False)
+
+
+class RunTasks:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        loop.set_task_factory(self._create)
+
+    def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """The first task of a run."""
+        context = contextvars.copy_context()
+        context.run(_of_run.set, True)
+        return self._loop.create_task(work, name=name, context=context)
+
+    def left(self) -> list[asyncio.Task[Any]]:
+        return [task for task in self._tasks if not task.done()]
+
+    def _create(self, loop: Any, work: Any, **rest: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **rest)
+        context = rest.get("context")
+        if _of_run.get() if context is None else context.get(_of_run, False):
+            self._tasks.add(task)
+        return task
+
+
+def outside_the_run(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Work whose own tasks outlive the run that asked for it."""
+    return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
