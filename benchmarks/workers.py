@@ -10,10 +10,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scheduler_daemon.database.temporary import TemporaryServer
 from scheduler_daemon.runner.plane import Discovery, JobPlane, WorkerLink
 
 PACKAGE = """
@@ -125,7 +125,7 @@ def uss(pid: int) -> float:
     return total / 1024
 
 
-async def measure(url: str | None, folder: Path) -> None:
+async def measure(url: str, folder: Path) -> None:
     plane = JobPlane(python=Path(sys.executable), log=logging.getLogger("quiet"))  # type: ignore[arg-type]  # says nothing here
     begun = time.perf_counter()
     await plane.start(Discovery(base_dir=folder, state_dir=folder, database_url=url))
@@ -153,23 +153,29 @@ async def measure(url: str | None, folder: Path) -> None:
         wall, cpu = await burst(seats[:4], 1000, batch)
         report(f"1,000 no-ops, 4 workers, {batch} a message: wall", wall, "ms")
         report(f"1,000 no-ops, 4 workers, {batch} a message: daemon CPU", cpu, "ms")
-    await memory(seats[5], url)
+    await memory(seats[5])
     await plane.stop(1)
 
 
-async def memory(seat: Seat, url: str | None) -> None:
+async def memory(seat: Seat) -> None:
     assert seat.link
     report("private memory (USS) of a fresh worker", uss(seat.link.pid), "MiB", "bar 10")
     await one_by_one(seat, "noop", 100)
     report("… after 100 no-ops", uss(seat.link.pid), "MiB", "bar 10")
-    if url:
-        report(
-            "warm SELECT 1 through ctx.db_pool(), median of 200", await one_by_one(seat, "query", 200), "ms"
-        )
-        report("… USS after 200 queries, pool open", uss(seat.link.pid), "MiB", "bar 10")
+    report("warm SELECT 1 through ctx.db_pool(), median of 200", await one_by_one(seat, "query", 200), "ms")
+    report("… USS after 200 queries, pool open", uss(seat.link.pid), "MiB", "bar 10")
 
 
-def main(with_database: Callable[..., Any] | None = None) -> None:
+def main() -> None:
+    server = TemporaryServer()
+    try:
+        server.start()
+        with_database(server.url)
+    finally:
+        server.stop()
+
+
+def with_database(url: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         info = folder / "bench-1.0.dist-info"
@@ -180,7 +186,7 @@ def main(with_database: Callable[..., Any] | None = None) -> None:
             "[scheduler_daemon.extensions]\nbench = bench_extension:extension\n"
         )
         os.environ["PYTHONPATH"] = name
-        asyncio.run(measure(os.environ.get("BENCH_DATABASE_URL"), folder))
+        asyncio.run(measure(url, folder))
         report(
             "peak memory of the daemon's side",
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -11,11 +11,11 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from scheduler_daemon.jobplane.tasks import outside_the_run
 
@@ -35,6 +35,22 @@ class Label:
         return self.name, str(self.timeout_ms)
 
 
+class _Connection(AsyncConnection[Any]):
+    """Remembers why it could not connect: the pool's own error says only that nobody answered in time."""
+
+    last_error: ClassVar[str] = ""
+
+    @classmethod
+    async def connect(cls, *args: Any, **kwargs: Any) -> Self:
+        try:
+            conn = await super().connect(*args, **kwargs)
+        except Exception as exc:
+            _Connection.last_error = str(exc)
+            raise
+        _Connection.last_error = ""
+        return conn
+
+
 class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
     """Opens itself at first use, and knows which connections are out."""
 
@@ -44,6 +60,7 @@ class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
         self.spent = False
         super().__init__(
             url,
+            connection_class=_Connection,
             kwargs=_OPTIONS,
             min_size=0,
             max_size=_MAX_SIZE,
@@ -57,7 +74,10 @@ class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:  # noqa: ASYNC109  # psycopg's
         if self.closed and not self.spent:
             await outside_the_run(self.open())
-        conn = await super().getconn(timeout)
+        try:
+            conn = await super().getconn(timeout)
+        except PoolTimeout as exc:
+            raise PoolTimeout(f"{exc}; {_Connection.last_error or 'all of them are in use'}") from None
         self._out.add(conn)
         return conn
 
