@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -28,9 +27,7 @@ class Confinement:
 
     def command(self, *command: str, dies_with_parent: bool = False) -> list[str]:
         """`command` as the server's user; it may get SIGINT when the thread that started it ends."""
-        setpriv = shutil.which("setpriv")
-        last = (setpriv, "--pdeathsig", "INT") if dies_with_parent and setpriv else ()
-        return [*self.prefix, *last, *command]
+        return [*self.prefix, *(_mortal() if dies_with_parent else ()), *command]
 
 
 @cache
@@ -50,6 +47,13 @@ def confinement(owner: int | None = None) -> Confinement:
         f"embedded PostgreSQL cannot run as {who} here: neither a user namespace (unshare) nor another uid "
         "(setpriv) can be had; run the daemon as an ordinary user, or set database.url"
     )
+
+
+@cache
+def _mortal() -> tuple[str, ...]:
+    """What ends a command with its parent (prctl(2), PR_SET_PDEATHSIG); nothing where it cannot be had."""
+    command = ("setpriv", "--pdeathsig", "INT")
+    return command if _runs(Confinement(prefix=command, owner=os.geteuid())) else ()
 
 
 @cache

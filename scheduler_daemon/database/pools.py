@@ -59,7 +59,8 @@ async def connect(
         )
     except psycopg.Error as exc:
         raise _refusal(exc, parameters) from exc
-    await _configure(connection, settings or {})
+    with border(describe(url)):
+        await _configure(connection, settings or {})
     return connection
 
 
@@ -142,7 +143,9 @@ async def check_server(connection: Connection) -> Server:
         raise DatabaseUnavailableError(f"{where} is a standby and takes no writes")
     # A proxy cannot hand out the server's own cancel key, so the process id in it is another.
     pooler = connection.info.backend_pid != pid
-    if pooler and await _shares_sessions(connection):
+    with border(where):
+        shared = pooler and await _shares_sessions(connection)
+    if shared:
         raise DatabaseUnusableError(
             f"{where} is behind a pooler in transaction mode, which loses locks and settings between "
             "transactions; give the daemon a pool in session mode, or the server's own address"

@@ -6,20 +6,32 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from scheduler_daemon.database import binaries
 from scheduler_daemon.database.archive import backup, inspect, replace, restore
 from scheduler_daemon.database.roles import ensure_job_role
 from scheduler_daemon.database.temporary import TemporaryServer, scheduler_sets
 from scheduler_daemon.errors import DatabaseUnavailableError, DatabaseUnusableError
+from scheduler_daemon.testing import MakeDatabase
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def url(any_server: TemporaryServer) -> Iterator[str]:
-    """A database with the daemon's schema and something of an application's."""
-    url = any_server.make_database(*scheduler_sets())
+def url(make_database: MakeDatabase) -> str:
+    url = make_database()
+    fill(url)
+    return url
+
+
+@pytest.fixture
+def empty(make_database: MakeDatabase) -> str:
+    return make_database(scheduler=False)
+
+
+def fill(url: str) -> None:
+    """Something of an application's, beside the daemon's schema."""
     tell(
         url,
         "CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text NOT NULL,"
@@ -28,15 +40,6 @@ def url(any_server: TemporaryServer) -> Iterator[str]:
         "CREATE VIEW unpaid AS SELECT * FROM orders WHERE paid IS NULL",
         "CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 2 * $1; END",
     )
-    yield url
-    any_server.drop_database(url)
-
-
-@pytest.fixture
-def empty(any_server: TemporaryServer) -> Iterator[str]:
-    url = any_server.make_database()
-    yield url
-    any_server.drop_database(url)
 
 
 def tell(url: str, *statements: str) -> None:
@@ -61,7 +64,9 @@ def contents(url: str) -> list[object]:
     ]
 
 
-async def test_there_and_back(url: str, empty: str, tmp_path: Path) -> None:
+async def test_there_and_back(any_server: TemporaryServer, tmp_path: Path) -> None:
+    url, empty = any_server.make_database(*scheduler_sets()), any_server.make_database()
+    fill(url)
     file = tmp_path / "backup"
     made = await backup(url, file)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -137,22 +142,17 @@ async def test_damage_is_noticed_and_leaves_nothing_behind(url: str, empty: str,
     assert rows(empty, "SELECT count(*) FROM pg_tables WHERE schemaname !~ '^(pg_|info)'") == [(0,)]
 
 
-async def test_a_replaced_database_stays_under_another_name(
-    any_server: TemporaryServer, url: str, tmp_path: Path
-) -> None:
+async def test_a_replaced_database_stays_under_another_name(url: str, tmp_path: Path) -> None:
     await backup(url, tmp_path / "backup")
     before = contents(url)
     tell(url, "DELETE FROM orders")
     old = await replace(url, tmp_path / "backup", now=NOW)
     assert old.endswith("_before_20261122_103000")
     assert contents(url) == before
-    assert rows(any_server.cluster.url(old), "SELECT count(*) FROM orders") == [(0,)]
-    any_server.drop_database(any_server.cluster.url(old))
+    assert rows(make_conninfo(url, dbname=old), "SELECT count(*) FROM orders") == [(0,)]
 
 
-async def test_a_replacement_that_fails_changes_nothing(
-    any_server: TemporaryServer, url: str, tmp_path: Path
-) -> None:
+async def test_a_replacement_that_fails_changes_nothing(url: str, tmp_path: Path) -> None:
     await backup(url, tmp_path / "backup")
     before = contents(url)
     names = "SELECT datname FROM pg_database ORDER BY 1"
@@ -163,7 +163,7 @@ async def test_a_replacement_that_fails_changes_nothing(
     ):
         await replace(url, tmp_path / "backup", now=NOW)
     assert contents(url) == before
-    assert rows(any_server.url, names) == databases
+    assert rows(url, names) == databases
 
 
 async def test_the_jobs_role_keeps_what_is_its_own(url: str, empty: str, tmp_path: Path) -> None:
@@ -195,17 +195,18 @@ async def test_a_plain_user_gets_it_all_as_its_own(url: str, empty: str, tmp_pat
 
 
 async def test_it_moves_from_one_server_to_another(
-    url: str, tmp_path: Path, make_other: TemporaryServer
+    any_server: TemporaryServer, other_server: TemporaryServer, tmp_path: Path
 ) -> None:
     """Also from the embedded server to an older one of one's own."""
+    url, there = any_server.make_database(*scheduler_sets()), other_server.make_database()
+    fill(url)
     await backup(url, tmp_path / "backup")
-    there = make_other.make_database()
     await restore(there, tmp_path / "backup")
     assert contents(there) == contents(url)
 
 
 @pytest.fixture(scope="session")
-def make_other(any_server: TemporaryServer) -> Iterator[TemporaryServer]:
+def other_server(any_server: TemporaryServer) -> Iterator[TemporaryServer]:
     """The other one of the promised servers."""
     debian = [found for found in binaries.system("postgres") if found.major == 15]
     wheel = any_server.cluster.binaries == binaries.newest()
