@@ -38,7 +38,7 @@ class Granted:
     at: datetime
 
 
-class OtherRevision(Exception):
+class OtherRevisionError(Exception):
     """Another node has put another configuration in force; its hash is the argument."""
 
 
@@ -61,7 +61,7 @@ class Claims:
             return await self.claim_on(connection, claims, capacity)
 
     async def claim_on(self, connection: Connection, claims: Sequence[Claim], capacity: int) -> Granted:
-        """The same in a transaction that is under way. Raises OtherRevision if this node's is not in force."""
+        """The same in a transaction that is under way. Raises OtherRevisionError if this node's is not in force."""
         states, live, now = await self._lock(connection, {c.concurrency for c in claims})
         arbiter = Arbiter(states, live, capacity)
         for claim in claims:
@@ -169,7 +169,7 @@ class Claims:
             await clock.execute(sql("database_time"))
         revision = await force.fetchone()
         if revision is not None and revision[0] != self.revision:
-            raise OtherRevision(revision[0])
+            raise OtherRevisionError(revision[0])
         states = [
             ScheduleState(job=r[0], scope=r[1], watermark=r[2], span_run=r[3], span_key=r[4], override=r[5])
             for r in await lock.fetchall()

@@ -363,6 +363,59 @@ ORDER BY l.id LIMIT %(limit)s
 -- Where following starts.
 SELECT coalesce(max(id), 0) AS id FROM scheduler.logs
 
+-- revisions_around --
+-- The one in force at a moment, the one before it and the one after it.
+(SELECT 'after' AS place, id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions
+ WHERE in_force_from > %(at)s ORDER BY id LIMIT 1)
+UNION ALL
+(SELECT 'at', id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions
+ WHERE in_force_from <= %(at)s ORDER BY id DESC LIMIT 1)
+UNION ALL
+(SELECT 'before', id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions
+ WHERE in_force_from <= %(at)s ORDER BY id DESC OFFSET 1 LIMIT 1)
+
+-- revisions_with_job --
+-- The last one before a moment that had the job, and the first one after it that has.
+(SELECT 'before' AS place, id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions
+ WHERE in_force_from <= %(at)s AND configuration #> '{configuration,scheduler,jobs}'
+   @> jsonb_build_array(jsonb_build_object('name', %(job)s::text)) ORDER BY id DESC LIMIT 1)
+UNION ALL
+(SELECT 'after', id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions
+ WHERE in_force_from > %(at)s AND configuration #> '{configuration,scheduler,jobs}'
+   @> jsonb_build_array(jsonb_build_object('name', %(job)s::text)) ORDER BY id LIMIT 1)
+
+-- dispositions --
+-- The rows that account for a job's instants; an instant that the clock jumped over has one, too.
+SELECT * FROM scheduler.runs
+WHERE job = %(job)s AND scope = ANY(%(scopes)s) AND (planned OR reason = 'dst_gap')
+  AND last_for >= %(first)s AND scheduled_for <= %(last)s
+ORDER BY scheduled_for, id LIMIT %(limit)s
+
+-- unplanned_runs --
+-- By hand, at startup, retries.
+SELECT * FROM scheduler.runs
+WHERE job = %(job)s AND NOT planned AND scheduled_for IS NULL
+  AND coalesce(started_at, claimed_at) BETWEEN %(start)s AND %(until)s
+ORDER BY id LIMIT %(limit)s
+
+-- next_planned_run --
+-- The first planned instant after a moment that was not written off.
+SELECT * FROM scheduler.runs
+WHERE job = %(job)s AND scope = ANY(%(scopes)s) AND planned AND scheduled_for > %(at)s
+  AND status NOT IN ('skipped', 'missed')
+ORDER BY scheduled_for LIMIT 1
+
+-- actions_on --
+-- What was done to a job or a run, newest first.
+SELECT id, at, uid, user_name, pid, action, target, before, after, error FROM scheduler.actions
+WHERE target = %(target)s AND action = ANY(%(actions)s) AND at <= %(until)s AND error IS NULL
+ORDER BY id DESC LIMIT 10
+
+-- outages_since --
+-- Starts of daemons, with the last sign of life before them, and ends of outages.
+SELECT id, at, uid, user_name, pid, action, target, before, after, error FROM scheduler.actions
+WHERE action IN ('start', 'outage') AND at >= %(since)s ORDER BY id LIMIT 50
+
 -- audited_schedules --
 -- From when to when each job is accounted for.
 SELECT job, scope, audited_from, watermark FROM scheduler.schedules

@@ -10,6 +10,7 @@ from typing import Any
 from scheduler_daemon import __version__
 from scheduler_daemon.config import load, planned
 from scheduler_daemon.errors import ConfigurationError
+from scheduler_daemon.ledger.audit import Audit, AuditedJob
 from scheduler_daemon.ledger.history import Actor
 from scheduler_daemon.ledger.presence import Revision
 from scheduler_daemon.operations.house import House
@@ -91,6 +92,12 @@ class SchedulerOperations:
         """Newest first."""
         return [revision_view(one) for one in await self._house.presence.revisions(limit)]
 
+    async def audit(self, job: str | None = None, since: datetime | None = None) -> list[AuditedJob]:
+        """Recompute the plan and compare it with the ledger. Everything due by now is settled first."""
+        house = self._house
+        await house.runner.dispatcher.settle()
+        return await Audit(house.gateway).run(job=job, since=since)
+
     async def reload(self, actor: Actor) -> Status:
         """Read the configuration anew, start a new job plane, and go over to both at once.
 
@@ -127,6 +134,7 @@ class SchedulerOperations:
         house.runner.health.forget(b.job.name for b in edition.bindings)
         house.runner.pool.refresh(edition.settings.workers)
         house.engine.set_plan(house.book.tables())
+        dispatcher.release("other_revision")
 
     def _oldest_unhandled(self, now: datetime) -> tuple[datetime | None, str | None]:
         """The oldest instant that is due for more than 5 s and has no disposition yet."""

@@ -13,7 +13,7 @@ import structlog
 
 from scheduler_daemon.clock import Clock
 from scheduler_daemon.errors import DatabaseUnavailableError
-from scheduler_daemon.ledger.claims import Claims, Granted, OtherRevision
+from scheduler_daemon.ledger.claims import Claims, Granted, OtherRevisionError
 from scheduler_daemon.ledger.values import NewRun, StoredRun, new_run_id
 from scheduler_daemon.model import JobSpec, Overlap, RunKind, RunStatus
 from scheduler_daemon.runner.book import Book
@@ -242,7 +242,7 @@ class Dispatcher:
             except DatabaseUnavailableError as error:
                 log.debug("claiming stopped", why=str(error))
                 self._again()
-            except OtherRevision as other:
+            except OtherRevisionError as other:
                 self.hold_for("other_revision", f"revision {str(other)[:12]} of another node is in force")
             except Exception:
                 log.exception("a turn of the dispatcher failed; it is tried again")
