@@ -21,7 +21,7 @@ def missing_indexes(references: Iterable[Reference], evidence: Iterable[Evidence
     keys += [
         (item.table, item.column, "every run reads that table from end to end, more than once")
         for item in evidence
-        if not item.quick
+        if not item.indexed
     ]
     advice = {
         f"CREATE INDEX CONCURRENTLY ON {table.label} ({column})": why

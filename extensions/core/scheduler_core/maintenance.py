@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from psycopg import AsyncConnection
 
 from scheduler_core.parameters import Pace
-from scheduler_core.settings import configure, current
+from scheduler_core.settings import configured
 from scheduler_core.sweep import Sweep, Swept
 from scheduler_core.target import Target
 from scheduler_daemon.extension import JobContext
@@ -19,7 +19,6 @@ from scheduler_daemon.extension import JobContext
 P = TypeVar("P", bound=Pace)
 
 SETTINGS: Mapping[str, str] = {
-    "lock_timeout": "50ms",  # whoever waits for a batch waits as long as it does
     "synchronous_commit": "off",  # what a crash takes back, the next run removes again
     "timezone": "UTC",  # what a timestamp without a zone means when it is compared with an instant
 }
@@ -48,15 +47,12 @@ async def maintenance(ctx: JobContext) -> AsyncIterator[MaintenanceRun[Any]]:
     async with ctx.db_pool().connection() as connection:
         before = connection.autocommit
         await connection.set_autocommit(True)
-        saved = await current(connection, [*SETTINGS, "statement_timeout"])
         try:
-            await configure(connection, SETTINGS)
-            yield MaintenanceRun(
-                ctx=ctx, connection=connection, now=await _clock(connection), parameters=ctx.parameters
-            )
+            async with configured(connection, SETTINGS):
+                now = await _clock(connection)
+                yield MaintenanceRun(ctx=ctx, connection=connection, now=now, parameters=ctx.parameters)
         finally:
             if not connection.closed:
-                await configure(connection, saved)
                 await connection.set_autocommit(before)
 
 

@@ -26,7 +26,7 @@ def swept_line(swept: Swept, verb: str, noun: str, condition: str, *, enforce: b
     batches = f"{swept.batches:,} batch{'' if swept.batches == 1 else 'es'}"
     line = f"{verb} {of}{beside} {condition} in {batches}"
     if swept.left:
-        line += f", {swept.left:,} left for the next run: locked by the application, or changed meanwhile"
+        line += f", {swept.left:,} left for the next run: the application holds on to them"
     if swept.braked:
         line += ", stopped at max_rows: the next run carries on"
     return line

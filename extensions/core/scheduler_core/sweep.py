@@ -1,73 +1,77 @@
 """Remove (or change) many rows of a live table, in small steps that nobody has to wait for.
 
-1. Find: one query writes down the candidates' places (ctid) in a held cursor. It locks no row and, once done,
-   keeps no snapshot.
-2. Batch: one short transaction locks those that nobody else has locked and that still fulfil the condition;
-   looks again for evidence against removal, with a new snapshot (whoever refers to a locked row now has to
-   wait, and whoever did before is seen); removes what hangs on them, then them.
-3. A batch that meets a lock or takes too long is undone and cut in two; a single row that stays locked is
-   left for the next run. After each batch the job rests for a share of the time that it took.
+Few candidates are looked up at once, by whatever index serves, and worked off by their places. Many are met
+in one walk over the table's pages, front to back: each row is read once, whatever was removed before it.
+Where evidence has no index, the walk is made in long strides, each of which reads that table once.
 
-An interrupted run has removed whole batches only, and the next one finds the rest.
+An interrupted sweep has removed whole batches only, and the next one finds the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 
-from psycopg import AsyncConnection, errors, sql
+from psycopg import AsyncConnection
 
+from scheduler_core.batch import HOLD_S, Batches, Tally
 from scheduler_core.parameters import Pace
-from scheduler_core.settings import configure, current
-from scheduler_core.target import Evidence, Target
+from scheduler_core.settings import configured
+from scheduler_core.target import Pages, Places, Target
 from scheduler_daemon.extension import JobContext
 
-HOLD_S = 0.025
-"""What a batch should take at most: after a longer one the next is smaller."""
-LIMIT_S = 0.05
-"""What one statement of a batch may take before the batch is undone and cut in two."""
-LIMIT = f"{LIMIT_S * 1000:.0f}ms"
-CHUNK = 20
-"""Batches whose candidates are fetched, and checked against evidence without an index, together."""
-FIND: Mapping[str, str] = {"work_mem": "64MB", "lock_timeout": "5s"}
+FEW = 10_000
+"""Candidates that are looked up at once; from so many on it takes a walk."""
+STRIDES = 16
+"""In how many strides a table is walked over where evidence is read whole."""
+MOST_STRIDE = 65_536
+"""Pages (512 MB)."""
+FIRST_PAGES, MOST_PAGES = 8, 4_096
+"""Of a batch, in a walk."""
+REPORT_S = 0.1
+"""Progress is told no more often."""
+FIND: Mapping[str, str] = {
+    "default_transaction_isolation": "read committed",
+    "enable_hashjoin": "on",
+    "enable_mergejoin": "on",
+    "lock_timeout": "5s",
+    "statement_timeout": "0",
+    "work_mem": "64MB",
+}
+SIZE: LiteralString = "SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::integer"
 
 
 @dataclass(slots=True)
 class Swept:
-    """What became of the candidates: `removed`, or left, since locked or no longer as the condition wants.
+    """What became of the candidates: `removed`, or `left` to the next run, since others held on to them.
 
     `dependents`: what → how many went with them. `braked`: there may be more than `max_rows`.
-    Without `enforce` nothing is removed and the counts are what would have been.
+    Without `enforce` nothing is removed: `candidates` and `dependents` are what would have been.
     """
 
     candidates: int = 0
     removed: int = 0
+    left: int = 0
     batches: int = 0
     braked: bool = False
-    enforced: bool = True
     dependents: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def left(self) -> int:
-        return self.candidates - self.removed if self.enforced else 0
 
     def __iadd__(self, other: Swept) -> Swept:
         self.candidates += other.candidates
         self.removed += other.removed
+        self.left += other.left
         self.batches += other.batches
         self.braked |= other.braked
-        self.enforced &= other.enforced
         for what, number in other.dependents.items():
             self.dependents[what] = self.dependents.get(what, 0) + number
         return self
 
 
 class Sweep:
-    """One sweep over one target. `note` is what progress is reported as: "anonymous users"."""
+    """One sweep over one target. `note` is what progress is reported as: "anonymous users removed"."""
 
     def __init__(
         self, ctx: JobContext, connection: AsyncConnection[Any], target: Target, pace: Pace, *, note: str
@@ -77,148 +81,123 @@ class Sweep:
         self._target = target
         self._pace = pace
         self._note = note
-        self._size = pace.batch_size
-        self._swept = Swept()
+        self._tally = Tally()
+        self._batches = Batches(
+            connection, target, self._tally, rows=pace.batch_size, pause=pace.pause_percent / 100
+        )
+        self._rows = pace.batch_size
+        self._braked = False
+        self._reported = -REPORT_S
 
     async def run(self) -> Swept:
         """Remove them; without `enforce`, count them."""
         if not self._pace.enforce:
             return await self._count()
-        patience = (await current(self._connection, ["statement_timeout"]))["statement_timeout"]
-        try:
-            await self._find()
-            await self._limit(LIMIT)
-            async for chunk in self._chunks():
-                await self._work_off(chunk)
-        finally:
-            if not self._connection.closed:
-                await self._limit(patience)
-                await self._connection.execute("CLOSE ALL")
-        return self._swept
+        places = await self._find(None, FEW)
+        async with configured(self._connection, self._batches.settings()):
+            if len(places) < FEW:
+                await self._list(places)
+            elif self._target.quick:
+                await self._walk(await self._size())
+            else:
+                await self._stride(await self._size())
+        return self._swept()
 
     async def _count(self) -> Swept:
-        async with self._connection.transaction():
-            await configure(self._connection, FIND, local=True)
-            query = self._target.count(self._pace.max_rows)
-            cursor = await self._connection.execute(query, self._target.parameters, prepare=False)
+        query = self._target.count(self._pace.max_rows)
+        async with configured(self._connection, FIND):
+            cursor = await self._connection.execute(query, self._target.parameters)
             row = await cursor.fetchone()
         assert row is not None
         hanging = {d.what: number for d, number in zip(self._target.dependents, row[1:], strict=True)}
-        braked = row[0] == self._pace.max_rows
-        return Swept(candidates=row[0], braked=braked, enforced=False, dependents=hanging)
+        return Swept(candidates=row[0], braked=row[0] == self._pace.max_rows, dependents=hanging)
 
-    async def _find(self) -> None:
-        query = sql.SQL("DECLARE candidates SCROLL CURSOR WITH HOLD FOR {}").format(
-            self._target.candidates(self._pace.max_rows)
+    async def _find(self, piece: Pages | None, most: int | None) -> list[str]:
+        """The places of candidates, and whether the brake cuts them short."""
+        allowed = self._allowed()
+        limit = min((number for number in (most, allowed) if number is not None), default=None)
+        parameters = {**self._target.parameters, **(piece.parameters if piece else {})}
+        async with configured(self._connection, FIND):
+            cursor = await self._connection.execute(self._target.find(piece, limit), parameters)
+            places = [place for (place,) in await cursor.fetchall()]
+        self._braked |= len(places) == allowed
+        return places
+
+    def _allowed(self) -> int | None:
+        return None if self._pace.max_rows is None else self._pace.max_rows - self._tally.removed
+
+    async def _list(self, places: Sequence[str]) -> None:
+        """Candidates by their places."""
+        first = 0
+        while first < len(places):
+            batch = tuple(places[first : first + self._rows])
+            took_s = await self._batches.work_off(Places(batch))
+            self._rows = adapted(self._rows, took_s, removed=0, rows=0, most=self._pace.batch_size)
+            first += len(batch)
+            self._report(self._tally.removed, max(len(places), self._tally.removed))
+
+    async def _walk(self, total: int) -> None:
+        """All pages, a few at a time: as many as hold a batch."""
+        first, stride = 0, max(1, min(FIRST_PAGES, self._pace.batch_size // 100))
+        while first < total:
+            allowed = self._allowed()
+            if allowed is not None and allowed < 2 * self._pace.batch_size:
+                await self._list(await self._find(Pages(first, total), None))
+                return
+            piece = Pages(first, min(first + stride, total))
+            before = self._tally.removed
+            took_s = await self._batches.work_off(piece)
+            removed = self._tally.removed - before
+            stride = adapted(stride, took_s, removed=removed, rows=self._pace.batch_size, most=MOST_PAGES)
+            first = piece.end
+            self._report(first, total, f"{self._tally.removed:,} ")
+
+    async def _stride(self, total: int) -> None:
+        """All pages in long strides, for each of which all the evidence is considered before its batches."""
+        length = max(1, min(-(-total // STRIDES), MOST_STRIDE))
+        for first in range(0, total, length):
+            await self._list(await self._find(Pages(first, first + length), None))
+            if self._braked:
+                return
+
+    async def _size(self) -> int:
+        """In pages."""
+        name = self._target.table.identifier.as_string(self._connection)
+        cursor = await self._connection.execute(SIZE, [name])
+        row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _report(self, done: int, total: int, prefix: str = "") -> None:
+        now = time.monotonic()
+        if done == total or now - self._reported >= REPORT_S:
+            self._ctx.progress(done, total, prefix + self._note)
+            self._reported = now
+        if self._ctx.cancelled:
+            raise asyncio.CancelledError
+
+    def _swept(self) -> Swept:
+        tally = self._tally
+        return Swept(
+            candidates=tally.removed + tally.left,
+            removed=tally.removed,
+            left=tally.left,
+            batches=tally.batches,
+            braked=self._braked,
+            dependents=tally.dependents,
         )
-        async with self._connection.transaction():
-            await configure(self._connection, FIND, local=True)
-            await self._connection.execute(query, self._target.parameters)
-        cursor = await self._connection.execute("MOVE FORWARD ALL IN candidates")
-        self._swept.candidates = cursor.rowcount
-        self._swept.braked = cursor.rowcount == self._pace.max_rows
-        await self._connection.execute("MOVE ABSOLUTE 0 IN candidates")
 
-    async def _chunks(self) -> AsyncIterator[list[str]]:
-        """The candidates' places, some batches at a time, without those that slow evidence speaks for."""
-        fetch = sql.SQL("FETCH FORWARD {} FROM candidates").format(self._pace.batch_size * CHUNK)
-        slow = [evidence for evidence in self._target.evidence if not evidence.quick]
-        while rows := await (await self._connection.execute(fetch)).fetchall():
-            kept = await self._kept(slow, [key for _, key in rows])
-            yield [place for place, key in rows if key not in kept]
 
-    async def _work_off(self, places: Sequence[str]) -> None:
-        todo = [list(places)]
-        while todo:
-            rest = todo.pop()
-            batch, rest = rest[: self._size], rest[self._size :]
-            if rest:
-                todo.append(rest)
-            if batch and not await self._attempt(batch):
-                middle = len(batch) // 2
-                todo += [batch[middle:], batch[:middle]]
-            if self._ctx.cancelled:
-                raise asyncio.CancelledError
+def adapted(stride: int, took_s: float, *, removed: int, rows: int, most: int) -> int:
+    """The length of the next batch, in pages or rows, after one of `stride` that took `took_s` for `removed`.
 
-    async def _attempt(self, batch: list[str]) -> bool:
-        """One batch; False: it was undone, cut it."""
-        began = time.monotonic()
-        try:
-            await self._batch(batch)
-        except (errors.LockNotAvailable, errors.DeadlockDetected, errors.ForeignKeyViolation):
-            return len(batch) == 1
-        except errors.QueryCanceled:
-            if time.monotonic() - began < LIMIT_S:
-                raise
-            self._size = max(1, len(batch) // 2)
-            if len(batch) > 1:
-                return False
-            await self._take_apart(batch)
-        await self._rest(time.monotonic() - began)
-        return True
-
-    async def _batch(self, places: list[str]) -> None:
-        if self._target.alone:
-            self._account(await self._execute(self._target.removal(), places=places), {})
-            return
-        async with self._connection.transaction():
-            doomed = await self._lock(places)
-            hanging = {
-                dependent.what: await self._execute(dependent.removal(), keys=list(doomed))
-                for dependent in self._target.dependents
-            }
-            removed = await self._execute(self._target.removal(), places=list(doomed.values()))
-        self._account(removed, hanging)
-
-    async def _take_apart(self, places: list[str]) -> None:
-        """One row that so much hangs on that it takes longer than we may: that goes first, in batches."""
-        await self._limit("0")
-        for dependent in self._target.dependents:
-            wanted = hanging = 0
-            while hanging == wanted:
-                began, wanted = time.monotonic(), self._size
-                async with self._connection.transaction():
-                    doomed = await self._lock(places)
-                    hanging = await self._execute(dependent.removal(wanted), keys=list(doomed))
-                self._account(0, {dependent.what: hanging})
-                await self._rest(time.monotonic() - began)
-        await self._batch(places)
-        await self._limit(LIMIT)
-
-    async def _lock(self, places: list[str]) -> dict[Any, str]:
-        """Lock those that are still to go: key → place."""
-        parameters = {**self._target.parameters, "places": places}
-        cursor = await self._connection.execute(self._target.lock(), parameters)
-        locked = {key: place for place, key in await cursor.fetchall()}
-        kept = await self._kept([e for e in self._target.evidence if e.quick], list(locked))
-        return {key: place for key, place in locked.items() if key not in kept}
-
-    async def _kept(self, evidence: Sequence[Evidence], keys: list[Any]) -> set[Any]:
-        """Those of the keys that the evidence speaks for."""
-        if not evidence or not keys:
-            return set()
-        query = sql.SQL(" UNION ALL ").join([e.of() for e in evidence])
-        cursor = await self._connection.execute(query, {**self._target.parameters, "keys": keys})
-        return {key for (key,) in await cursor.fetchall()}
-
-    async def _execute(self, query: sql.Composed, **parameters: Any) -> int:
-        cursor = await self._connection.execute(query, {**self._target.parameters, **parameters})
-        return cursor.rowcount
-
-    async def _limit(self, patience: str) -> None:
-        await configure(self._connection, {"statement_timeout": patience})
-
-    def _account(self, removed: int, hanging: Mapping[str, int]) -> None:
-        swept = self._swept
-        swept.removed += removed
-        swept.batches += 1
-        for what, number in hanging.items():
-            swept.dependents[what] = swept.dependents.get(what, 0) + number
-        self._ctx.progress(swept.removed, swept.candidates, self._note)
-
-    async def _rest(self, took_s: float) -> None:
-        if took_s > HOLD_S:
-            self._size = max(1, int(self._size * HOLD_S / took_s))
-        elif took_s < HOLD_S / 2:
-            self._size = min(self._pace.batch_size, self._size * 2)
-        await asyncio.sleep(took_s * self._pace.pause_percent / 100)
+    At most `rows` should go in one, and at most HOLD_S seconds.
+    """
+    length = float(stride)
+    if took_s > HOLD_S:
+        length *= HOLD_S / took_s
+    elif took_s < HOLD_S / 2:
+        length *= 2
+    if removed:
+        length = min(length, stride * rows / removed)
+    return max(1, min(int(length), most))

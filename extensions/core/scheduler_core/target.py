@@ -1,16 +1,49 @@
-"""Which rows a job removes, what speaks against it, what goes with them: and the SQL of each step."""
+"""Which rows a job removes, what speaks against it, what goes with them: and the SQL that does it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from psycopg import sql
 
 from scheduler_core.schema import Reference, Table
 
 ALL = sql.SQL("true")
+SMALL = 256 * 1024
+"""Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The rows at these places (ctid) of a table."""
+
+    places: tuple[str, ...]
+
+    where: ClassVar[sql.SQL] = sql.SQL("t.ctid = ANY(%(places)s::tid[])")
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return {"places": list(self.places)}
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """The rows on pages `first` … `end` - 1 of a table."""
+
+    first: int
+    end: int
+
+    where: ClassVar[sql.SQL] = sql.SQL("t.ctid >= %(first)s::tid AND t.ctid < %(end)s::tid")
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return {"first": f"({self.first},0)", "end": f"({self.end},0)"}
+
+
+Piece = Places | Pages
+"""Some of a table's rows (alias t), by their place in it. `parameters` are those of `where`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,33 +55,28 @@ class Evidence:
     where: sql.Composable = field(default_factory=lambda: ALL)
 
     @property
-    def quick(self) -> bool:
-        """Whether a batch can look it up; a scan of the whole table would hold its locks for too long."""
+    def indexed(self) -> bool:
         return self.column in self.table.indexed
 
-    def of(self) -> sql.Composed:
-        """SELECT of those of %(keys)s that it speaks for."""
-        return sql.SQL(
-            "SELECT e.{column} FROM {table} e WHERE e.{column} = ANY(%(keys)s) AND {where}"
-        ).format(column=sql.Identifier(self.column), table=self.table.identifier, where=self.where)
+    @property
+    def quick(self) -> bool:
+        """Whether each batch can look it up: by an index, or in a table that is nothing to read."""
+        return self.indexed or self.table.size <= SMALL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dependent:
-    """Rows of `table` whose `column` holds a removed row's key; they go before it. `what`: "context"."""
+    """Rows of `table` whose `column` holds a removed row's key, and which go with it. `what`: "context"."""
 
     what: str
     table: Table
     column: str
 
-    def removal(self, limit: int | None = None) -> sql.Composed:
-        """DELETE of what hangs on %(keys)s, at most `limit` rows of it."""
-        condition = sql.SQL("d.{} = ANY(%(keys)s)").format(sql.Identifier(self.column))
-        if limit is not None:
-            condition = sql.SQL("d.ctid = ANY(ARRAY(SELECT d.ctid FROM {} d WHERE {} LIMIT {}))").format(
-                self.table.identifier, condition, limit
-            )
-        return sql.SQL("DELETE FROM {} d WHERE {}").format(self.table.identifier, condition)
+    def number(self, key: sql.Composable) -> sql.Composed:
+        """A sub-select of how many hang on a key."""
+        return sql.SQL("(SELECT count(*) FROM {} d WHERE d.{} = {})").format(
+            self.table.identifier, sql.Identifier(self.column), key
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +84,7 @@ class Target:
     """Rows of `table` (alias t) that fulfil `where` and against which there is no evidence.
 
     `change` is the SET list of an UPDATE that makes `where` untrue; without it the rows are deleted.
-    `parameters` are those of `where` and `change`.
+    `parameters` are those of `where` and `change`. `key` is what evidence and dependents refer to.
     """
 
     table: Table
@@ -68,56 +96,85 @@ class Target:
     change: sql.Composable | None = None
 
     @property
-    def alone(self) -> bool:
-        """Whether nothing but the row itself needs a look, so that one statement does a batch."""
-        return not (self.evidence or self.dependents)
+    def quick(self) -> bool:
+        return all(evidence.quick for evidence in self.evidence)
 
-    def candidates(self, limit: int | None) -> sql.Composed:
-        """SELECT of their places (ctid) and keys, in the table's own order."""
-        doubts = [
-            sql.SQL(" AND NOT EXISTS (SELECT FROM {} e WHERE e.{} = t.{} AND {})").format(
-                e.table.identifier, sql.Identifier(e.column), sql.Identifier(self.key), e.where
-            )
-            for e in self.evidence
-        ]
-        return sql.SQL("SELECT t.ctid AS place, t.{} AS key FROM {} t WHERE {}{} ORDER BY t.ctid{}").format(
-            sql.Identifier(self.key),
-            self.table.identifier,
-            self.where,
-            sql.Composed(doubts),
-            sql.SQL("") if limit is None else sql.SQL(" LIMIT {}").format(limit),
+    def find(self, piece: Piece | None, limit: int | None) -> sql.Composed:
+        """SELECT of the places of candidates, all evidence considered."""
+        condition = self._condition(piece.where if piece else None, self.evidence)
+        return sql.SQL("SELECT t.ctid FROM {} t WHERE {}{}").format(
+            self.table.identifier, condition, _limited(limit)
         )
 
     def count(self, limit: int | None) -> sql.Composed:
         """SELECT of the number of candidates, and of the rows of each dependent that would go with them."""
-        hanging = [
-            sql.SQL(", coalesce(sum((SELECT count(*) FROM {} d WHERE d.{} = c.key)), 0)::bigint").format(
-                d.table.identifier, sql.Identifier(d.column)
-            )
-            for d in self.dependents
-        ]
-        return sql.SQL("SELECT count(*){} FROM ({}) c").format(sql.Composed(hanging), self.candidates(limit))
+        key = sql.Identifier("t", self.key)
+        hanging = sql.SQL("").join(
+            [sql.SQL(", coalesce(sum({}), 0)::bigint").format(d.number(key)) for d in self.dependents]
+        )
+        return sql.SQL("SELECT count(*){} FROM (SELECT t.{} FROM {} t WHERE {}{}) t").format(
+            hanging,
+            sql.Identifier(self.key),
+            self.table.identifier,
+            self._condition(None, self.evidence),
+            _limited(limit),
+        )
 
-    def lock(self) -> sql.Composed:
-        """SELECT … FOR UPDATE of those of %(places)s that still fulfil `where` and that nobody has locked."""
-        return sql.SQL(
-            "SELECT t.ctid, t.{} FROM {} t WHERE t.ctid = ANY(%(places)s::tid[]) AND {}"
-            " FOR UPDATE OF t SKIP LOCKED"
-        ).format(sql.Identifier(self.key), self.table.identifier, self.where)
+    def removal(self, piece: sql.Composable, *, skip_locked: bool = False) -> sql.Composed:
+        """Remove (or change) the candidates among a piece (its `where`), by quick evidence only.
 
-    def removal(self) -> sql.Composed:
-        """DELETE (or UPDATE) of %(places)s; where the row stands alone, of those that `lock` would lock."""
-        places: sql.Composable = sql.SQL("%(places)s::tid[]")
-        if self.alone:
-            places = sql.SQL(
-                "ARRAY(SELECT t.ctid FROM {} t WHERE t.ctid = ANY(%(places)s::tid[]) AND {}"
-                " FOR UPDATE OF t SKIP LOCKED)"
-            ).format(self.table.identifier, self.where)
+        It returns (number, number of each dependent …) where there are dependents.
+        `skip_locked` passes by rows that somebody has locked, at the price of locking the others first.
+        """
+        condition = self._condition(piece, [e for e in self.evidence if e.quick])
+        if skip_locked:
+            condition = sql.SQL(
+                "t.ctid = ANY(ARRAY(SELECT t.ctid FROM {} t WHERE {} FOR UPDATE OF t SKIP LOCKED))"
+            ).format(self.table.identifier, condition)
         if self.change is None:
             action = sql.SQL("DELETE FROM {} t").format(self.table.identifier)
         else:
             action = sql.SQL("UPDATE {} t SET {}").format(self.table.identifier, self.change)
-        return sql.SQL("{} WHERE t.ctid = ANY({})").format(action, places)
+        statement = sql.SQL("{} WHERE {}").format(action, condition)
+        return self._counted(statement) if self.dependents else statement
+
+    def drain(self, dependent: Dependent, piece: Piece, limit: int) -> sql.Composed:
+        """DELETE of at most `limit` rows of a dependent of the candidates among a piece, which get locked."""
+        return sql.SQL(
+            "DELETE FROM {table} d WHERE d.ctid = ANY(ARRAY("
+            "SELECT d.ctid FROM {parent} t JOIN {table} d ON d.{column} = t.{key} WHERE {condition}"
+            " LIMIT {limit} FOR UPDATE OF t))"
+        ).format(
+            table=dependent.table.identifier,
+            parent=self.table.identifier,
+            column=sql.Identifier(dependent.column),
+            key=sql.Identifier(self.key),
+            condition=self._condition(piece.where, self.evidence),
+            limit=limit,
+        )
+
+    def _condition(self, piece: sql.Composable | None, evidence: Iterable[Evidence]) -> sql.Composed:
+        parts: list[sql.Composable] = [self.where] if piece is None else [piece, self.where]
+        parts += [
+            sql.SQL("NOT EXISTS (SELECT FROM {} e WHERE e.{} = t.{} AND {})").format(
+                e.table.identifier, sql.Identifier(e.column), sql.Identifier(self.key), e.where
+            )
+            for e in evidence
+        ]
+        return sql.SQL(" AND ").join(parts)
+
+    def _counted(self, statement: sql.Composed) -> sql.Composed:
+        """What hangs on a row is counted in the statement's snapshot, before the cascade takes it."""
+        key = sql.Identifier("t", self.key)
+        names = [sql.Identifier(f"n{place}") for place in range(len(self.dependents))]
+        numbers = [
+            sql.SQL("{} AS {}").format(dependent.number(key), name)
+            for dependent, name in zip(self.dependents, names, strict=True)
+        ]
+        sums = [sql.SQL(", coalesce(sum({}), 0)::bigint").format(name) for name in names]
+        return sql.SQL("WITH gone AS ({} RETURNING {}) SELECT count(*){} FROM gone").format(
+            statement, sql.SQL(", ").join(numbers), sql.Composed(sums)
+        )
 
 
 def forbidding(references: Iterable[Reference]) -> tuple[Evidence, ...]:
@@ -127,3 +184,7 @@ def forbidding(references: Iterable[Reference]) -> tuple[Evidence, ...]:
         for reference in references
         if reference.forbids
     )
+
+
+def _limited(limit: int | None) -> sql.Composable:
+    return sql.SQL("") if limit is None else sql.SQL(" LIMIT {}").format(limit)

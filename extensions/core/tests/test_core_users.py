@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from scheduler_core import batch
 from scheduler_core.parameters import AnonymousUserParameters
 from scheduler_core.users import clean
 
@@ -112,10 +113,7 @@ async def test_a_user_whose_context_another_table_refers_to_is_left_and_the_othe
 async def test_one_account_with_thousands_of_contexts_goes_in_several_batches(
     database: Any, run_core: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scheduler_core import sweep
-
-    monkeypatch.setattr(sweep, "LIMIT_S", 0.001)
-    monkeypatch.setattr(sweep, "LIMIT", "1ms")
+    monkeypatch.setattr(batch, "LIMIT_S", 0.001)
     user = database.user(age=OLD)
     database.execute(
         "INSERT INTO user_contexts (context_id, user_id) SELECT 'c' || n, %s FROM generate_series(1, 3000) n",

@@ -1,0 +1,327 @@
+"""The core's jobs beside the single statement that a person would type, and what the application notices.
+
+    .venv/bin/python benchmarks/cleanup.py [--rows 1000000] [--only users,contexts,expire,remove,logs]
+
+On an embedded server with its ordinary, durable settings. Every figure starts from a fresh copy of the same
+database, vacuumed and checkpointed. The application is pgbench: a steady stream of one-row updates by key, on
+the very table that is cleaned, candidates included. Exit status 1 where a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+from scheduler_core import contexts, logs, sessions, users
+from scheduler_core.maintenance import MaintenanceRun, maintenance
+from scheduler_core.parameters import (
+    AnonymousUserParameters,
+    ContextParameters,
+    LogParameters,
+    Pace,
+    SessionParameters,
+)
+
+from scheduler_daemon.database.temporary import TemporaryServer, scheduler_sets
+from scheduler_daemon.extension import JobResult
+
+MIGRATIONS = Path(contexts.__file__).parent / "migrations"
+DURABLE = """
+fsync = on
+synchronous_commit = on
+full_page_writes = on
+autovacuum = on
+deadlock_timeout = 100ms
+log_lock_waits = on
+"""
+RATE, CLIENTS = 500, 4
+"""The application's updates a second, and its connections."""
+WARM_UP_S, ALONE_S = 2, 20
+TIME_BAR, LATENCY_BAR = 1.5, 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One job: the data that it meets ({rows} candidates of {all}), what a person would type, the update."""
+
+    fill: str
+    statement: str
+    clean: Callable[[MaintenanceRun[Any]], Awaitable[JobResult]]
+    parameters: Pace
+    update: str
+
+
+USERS = """
+    INSERT INTO users (id, name, email, roles, created_at)
+    SELECT 'u' || n, 'u' || n, 'u' || n || '@example.org',
+        CASE WHEN n % 6 > 0 THEN '{{anonymous}}' ELSE '{{user}}' END::text[], now() - interval '40 days'
+    FROM generate_series(1, {all}) n;
+"""
+SESSIONS = """
+    INSERT INTO user_sessions (session_id, started_at, last_activity_at, ended_at, user_agent, landing_page)
+    SELECT 's' || n, at - interval '5 minutes', at, CASE WHEN {over} THEN at END, 'Mozilla/5.0 (X11)', '/blog'
+    FROM generate_series(1, {{all}}) n, LATERAL (SELECT now() - interval '{age}' * sign(n % 6) AS at) t;
+"""
+UPDATE_SESSION = "UPDATE user_sessions SET request_count = request_count + 1 WHERE session_id = 's' || :n"
+
+CASES = {
+    "users": Case(
+        fill=USERS
+        + """
+        INSERT INTO user_sessions (session_id, user_id, started_at, last_activity_at, ended_at)
+        SELECT 's' || n, 'u' || 2 * n, now() - age, now() - age, now() - age
+        FROM generate_series(1, {all} / 2) n, (SELECT interval '35 days' AS age) a;
+        INSERT INTO user_contexts (context_id, user_id, name)
+        SELECT 'c' || n, 'u' || 2 * n, 'Conversation' FROM generate_series(1, {all} / 2) n;
+        """,
+        statement="""
+            DELETE FROM users u WHERE roles = '{anonymous}' AND created_at < now() - interval '30 days'
+            AND NOT EXISTS (SELECT FROM user_sessions s WHERE s.user_id = u.id AND s.ended_at IS NULL)""",
+        clean=users.clean,
+        parameters=AnonymousUserParameters(max_rows=None),
+        update="UPDATE users SET updated_at = now() WHERE id = 'u' || :n",
+    ),
+    "contexts": Case(
+        fill="""
+        INSERT INTO users (id, name, email)
+        SELECT 'u' || n, 'u' || n, 'u' || n FROM generate_series(0, 999) n;
+        INSERT INTO user_contexts (context_id, user_id, name, created_at)
+        SELECT 'c' || n, 'u' || n % 1000, 'Conversation', now() - interval '40 days'
+        FROM generate_series(1, {all}) n;
+        INSERT INTO agent_tasks (task_id, context_id)
+        SELECT 't' || n, 'c' || n FROM generate_series(6, {all}, 6) n;
+        INSERT INTO task_messages (task_id, message_id, role, context_id)
+        SELECT 't' || n, 'm' || n || m, 'user', 'c' || n
+        FROM generate_series(6, {all}, 6) n, generate_series(1, 4) m;
+        """,
+        statement="""
+            DELETE FROM user_contexts c WHERE created_at < now() - interval '24 hours'
+            AND NOT EXISTS (SELECT FROM agent_tasks x WHERE x.context_id = c.context_id)
+            AND NOT EXISTS (SELECT FROM task_messages x WHERE x.context_id = c.context_id)
+            AND NOT EXISTS (SELECT FROM mcp_tool_executions x WHERE x.context_id = c.context_id)
+            AND NOT EXISTS (SELECT FROM governance_decisions x WHERE x.context_id = c.context_id)""",
+        clean=contexts.clean,
+        parameters=ContextParameters(max_rows=None),
+        update="UPDATE user_contexts SET updated_at = now() WHERE context_id = 'c' || :n",
+    ),
+    "expire": Case(
+        fill=SESSIONS.format(over="n % 6 = 0", age="2 hours"),
+        statement="""
+            UPDATE user_sessions SET ended_at = last_activity_at + interval '1 hour',
+                duration_seconds = extract(epoch FROM last_activity_at + interval '1 hour' - started_at)
+            WHERE ended_at IS NULL AND last_activity_at < now() - interval '1 hour'""",
+        clean=sessions.clean,
+        parameters=SessionParameters(max_rows=None),
+        update=UPDATE_SESSION,
+    ),
+    "remove": Case(
+        fill=SESSIONS.format(over="true", age="100 days"),
+        statement="DELETE FROM user_sessions WHERE ended_at < now() - interval '90 days'",
+        clean=sessions.clean,
+        parameters=SessionParameters(max_rows=None),
+        update=UPDATE_SESSION,
+    ),
+    "logs": Case(
+        fill="""
+        INSERT INTO logs (id, timestamp, level, module, message)
+        SELECT 'l' || n, now() - interval '60 days' * sign(n % 6), 'INFO', 'api', 'request ' || n
+        FROM generate_series(1, {all}) n;
+        """,
+        statement="DELETE FROM logs WHERE timestamp < now() - interval '30 days'",
+        clean=logs.clean,
+        parameters=LogParameters(max_rows=None),
+        update="UPDATE logs SET module = 'web' WHERE id = 'l' || :n",
+    ),
+}
+
+
+@dataclass
+class Context:
+    """What a job asks of its context, over a pool of one connection."""
+
+    pool: AsyncConnectionPool
+    parameters: Any
+    cancelled: bool = False
+
+    def db_pool(self) -> AsyncConnectionPool:
+        return self.pool
+
+    def step(self, name: str, *, continue_on_error: bool = False) -> Any:
+        return nullcontext()
+
+    def progress(self, done: int, total: int | None = None, note: str = "") -> None: ...
+
+
+class Bench:
+    """A server, a filled template per case, and the measurements on fresh copies of it."""
+
+    def __init__(self, server: TemporaryServer, rows: int) -> None:
+        self._server = server
+        self._all = rows // 5 * 6
+        self._rows = self._all // 6 * 5
+
+    @contextmanager
+    def prepared(self, case: Case) -> Iterator[str]:
+        """A database with the case's data, vacuumed."""
+        url = self._server.make_database(*scheduler_sets(MIGRATIONS, scheduler=False))
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(case.fill.format(rows=self._rows, all=self._all))
+            connection.execute("VACUUM (ANALYZE, FREEZE)")
+        yield url
+        self._server.drop_database(url)
+
+    @contextmanager
+    def copy(self, template: str) -> Iterator[str]:
+        url = self._server.url.replace("/postgres?", "/bench_copy?")
+        source = template.partition("@/")[2].partition("?")[0]
+        with psycopg.connect(self._server.url, autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE bench_copy TEMPLATE {source} STRATEGY file_copy")
+            admin.execute("CHECKPOINT")
+        yield url
+        self._server.drop_database(url)
+
+    def lock_waits(self) -> int:
+        """That the server's log tells of (log_lock_waits, deadlock_timeout 100 ms)."""
+        return self._server.cluster.log.read_text(errors="replace").count("still waiting for")
+
+    def statement(self, url: str, case: Case, *, exact: bool = True) -> float:
+        with psycopg.connect(url, autocommit=True) as connection:
+            began = time.monotonic()
+            removed = connection.execute(case.statement).rowcount
+            took = time.monotonic() - began
+        assert removed == self._rows or not exact, removed
+        return took
+
+    def job(self, url: str, case: Case) -> tuple[float, str]:
+        began = time.monotonic()
+        result = asyncio.run(_run(url, case))
+        took = time.monotonic() - began
+        return took, result.message or ""
+
+    @contextmanager
+    def application(self, url: str, case: Case, latencies: list[float]) -> Iterator[None]:
+        """pgbench at a steady rate while the block runs; latencies in ms, counted from each one's turn."""
+        with tempfile.TemporaryDirectory() as folder:
+            script = Path(folder) / "update.sql"
+            script.write_text(f"\\set n random(1, {self._all})\n{case.update};\n")
+            process = subprocess.Popen(
+                [
+                    self._server.cluster.binaries.program("pgbench"),
+                    *("-n", "-f", script, "-c", str(CLIENTS), "-R", str(RATE), "-T", "3600"),
+                    *("-l", f"--log-prefix={folder}/log", "-M", "prepared", url),
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                time.sleep(WARM_UP_S)
+                began = time.time()
+                yield
+                ended = time.time()
+            finally:
+                process.send_signal(signal.SIGALRM)  # how pgbench's own -T ends it, log flushed
+                process.wait()
+            latencies += _latencies(Path(folder), began, ended)
+
+
+async def _run(url: str, case: Case) -> JobResult:
+    async with AsyncConnectionPool(url, min_size=1, max_size=1, open=False) as pool:
+        context: Any = Context(pool, case.parameters)
+        async with maintenance(context) as run:
+            return await case.clean(run)
+
+
+def _latencies(folder: Path, began: float, ended: float) -> list[float]:
+    """Of the transactions that ended between two moments (Unix seconds)."""
+    found = []
+    for file in folder.glob("log.*"):
+        for line in file.read_text().splitlines():
+            _, _, latency_us, _, seconds, micros, *_ = line.split()
+            if began <= int(seconds) + int(micros) / 1e6 <= ended:
+                found.append(int(latency_us) / 1000)
+    return found
+
+
+def _percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _told(latencies: list[float]) -> str:
+    return (
+        f"p50 {_percentile(latencies, 0.5):6.2f}  p99 {_percentile(latencies, 0.99):6.2f}  "
+        f"p99.9 {_percentile(latencies, 0.999):7.2f}  max {max(latencies):7.2f} ms  "
+        f"({len(latencies):,} updates)"
+    )
+
+
+def measure(bench: Bench, name: str, case: Case) -> list[str]:
+    """Print one case's figures; the bars that it missed."""
+    missed = []
+    with bench.prepared(case) as template:
+        with bench.copy(template) as url:
+            statement_s = bench.statement(url, case)
+        with bench.copy(template) as url:
+            job_s, message = bench.job(url, case)
+        ratio = job_s / statement_s
+        print(f"{name}: statement {statement_s:.2f} s, job {job_s:.2f} s: {ratio:.2f} times\n    {message}")
+        alone: list[float] = []
+        with bench.copy(template) as url, bench.application(url, case, alone):
+            time.sleep(ALONE_S)
+        print(f"    application alone     {_told(alone)}")
+        beside: list[float] = []
+        waits = -bench.lock_waits()
+        with bench.copy(template) as url, bench.application(url, case, beside):
+            busy_s, _ = bench.job(url, case)
+        waits += bench.lock_waits()
+        print(
+            f"    beside the job        {_told(beside)}, job {busy_s:.1f} s, lock waits over 100 ms: {waits}"
+        )
+        typed: list[float] = []
+        with bench.copy(template) as url, bench.application(url, case, typed):
+            bench.statement(url, case, exact=False)
+        print(f"    beside the statement  {_told(typed)}", flush=True)
+    if ratio > TIME_BAR:
+        missed.append(f"{name}: {ratio:.2f} times the statement's time, at most {TIME_BAR}")
+    worse = _percentile(beside, 0.999) / _percentile(alone, 0.999)
+    if worse > LATENCY_BAR:
+        missed.append(
+            f"{name}: p99.9 of an update is {worse:.1f} times that without the job, at most {LATENCY_BAR}"
+        )
+    return missed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000, help="candidates per job")
+    parser.add_argument("--only", default=",".join(CASES), help="cases, by name")
+    options = parser.parse_args()
+    server = TemporaryServer()
+    (server.cluster.folder / "local.conf").write_text(DURABLE)
+    server.start()
+    try:
+        bench = Bench(server, options.rows)
+        missed = [line for name in options.only.split(",") for line in measure(bench, name, CASES[name])]
+    finally:
+        server.stop()
+    for line in missed:
+        print(f"MISSED {line}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
