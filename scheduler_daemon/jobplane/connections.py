@@ -14,13 +14,17 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 from psycopg import AsyncConnection, Connection
-from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from scheduler_daemon.jobplane.tasks import outside_the_run
 
 _MAX_SIZE = 4
 _NAME_SQL = "SELECT set_config('application_name', %s, false), set_config('statement_timeout', %s, false)"
+# DISCARD ALL but for the prepared statements: psycopg keeps count of its own
+_CLEAR_SQL = (
+    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; "
+    "SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
+)
 _OPTIONS: dict[str, Any] = {"application_name": "scheduler worker, idle", "connect_timeout": 10}
 
 
@@ -67,7 +71,6 @@ class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
             open=False,
             name="scheduler-worker",
             check=self._name,
-            reset=_clear,
             num_workers=1,
         )
 
@@ -82,8 +85,12 @@ class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
         return conn
 
     async def putconn(self, conn: AsyncConnection[Any]) -> None:
+        """Clear the session here and now: the pool's own workers rest while a plain function runs."""
         self._out.discard(conn)
-        await super().putconn(conn)
+        try:
+            await _clear(conn)
+        finally:
+            await super().putconn(conn)
 
     async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109  # psycopg's
         self.spent = True
@@ -99,14 +106,20 @@ class RunPool(AsyncConnectionPool[AsyncConnection[Any]]):
 
     async def _name(self, conn: AsyncConnection[Any]) -> None:
         await conn.set_autocommit(True)
-        await conn.execute(_NAME_SQL, self._label.parameters())
+        await conn.execute(_NAME_SQL, self._label.parameters(), prepare=False)
         await conn.set_autocommit(False)
 
 
 async def _clear(conn: AsyncConnection[Any]) -> None:
-    await conn.set_autocommit(True)
-    await conn.execute("DISCARD ALL")
-    await conn.set_autocommit(False)
+    if conn.closed:
+        return
+    try:
+        await conn.rollback()
+        await conn.set_autocommit(True)
+        await conn.execute(_CLEAR_SQL, prepare=False)
+        await conn.set_autocommit(False)
+    except Exception:  # broken on its way back: the pool replaces it
+        await conn.close()
 
 
 class Connections:
@@ -170,7 +183,7 @@ class Connections:
             if conn is None:
                 conn = Connection.connect(self._needed_url(), autocommit=True, **_OPTIONS)
             try:
-                conn.execute(_NAME_SQL, self.label.parameters())
+                conn.execute(_NAME_SQL, self.label.parameters(), prepare=False)
             except Exception:  # an idle one may have died with its server; a fresh one must answer
                 conn.close()
                 if fresh:
@@ -180,12 +193,9 @@ class Connections:
             return conn
 
     def _give_back(self, conn: Connection[Any]) -> None:
-        if conn.closed or conn.info.transaction_status != TransactionStatus.IDLE:
-            conn.close()
-            return
         try:
             conn.autocommit = True
-            conn.execute("DISCARD ALL")
+            conn.execute(_CLEAR_SQL, prepare=False)
         except Exception:  # it broke on the way back: the next checkout opens another
             conn.close()
             return
