@@ -224,6 +224,9 @@ class Daemon:
             )
         await house.presence.register(revision)
         await operations.scheduler.put_in_force(self._loaded, house.edition)
+        own = next((node for node in house.guardian.nodes if node.id == house.node.id), None)
+        await operations.scheduler.note_start(own)
+        dispatcher.on_outage = operations.scheduler.note_outage
 
     def _survive_outages(self) -> None:
         house = self._house

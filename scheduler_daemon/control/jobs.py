@@ -10,16 +10,17 @@ from fastapi import Header, Query
 from scheduler_daemon.control import values
 from scheduler_daemon.control.callers import Caller
 from scheduler_daemon.control.events import MEDIA_TYPE, EventStream
-from scheduler_daemon.control.values import Moment, RunRequest, SwitchRequest
+from scheduler_daemon.control.values import Moment, RunRequest, SwitchRequest, WhyQuery
 from scheduler_daemon.control.watching import Watching
 from scheduler_daemon.ledger.history import Actor
 from scheduler_daemon.operations import Operations, Switch
-from scheduler_daemon.operations.values import JobDetail, JobList, JobView
+from scheduler_daemon.operations.values import JobDetail, JobList, JobView, Why
 
 
 class JobRoutes:
     def __init__(self, operations: Operations) -> None:
         self._jobs = operations.jobs
+        self._answers = operations.answers
         self._watching = Watching(operations)
 
     async def list(self) -> JobList:
@@ -38,6 +39,10 @@ class JobRoutes:
     ) -> values.NextFires:
         """The next instants of a job's schedule."""
         return values.NextFires(**self._jobs.coming(name, count=count, start=start))
+
+    async def why(self, name: str, query: Annotated[WhyQuery, Query()]) -> Why:
+        """Why the job ran, or did not, at a time: from the ledger, with evidence and advice."""
+        return await self._answers.why(name, query.at)
 
     async def run(
         self, name: str, actor: Caller, wanted: RunRequest, accept: Annotated[str, Header()] = ""

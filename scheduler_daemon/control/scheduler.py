@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import Response
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Query, Response
 
 from scheduler_daemon.control import metrics, values
 from scheduler_daemon.control.callers import Caller
 from scheduler_daemon.control.values import Limit
 from scheduler_daemon.operations import Operations
-from scheduler_daemon.operations.values import Status
+from scheduler_daemon.operations.values import ReloadPlan, Status, Timeline
 
 
 class SchedulerRoutes:
@@ -33,6 +37,22 @@ class SchedulerRoutes:
     async def reload(self, actor: Caller) -> Status:
         """Put the configuration in force as it is written now; an invalid one changes nothing."""
         return await self._operations.scheduler.reload(actor)
+
+    async def reload_plan(self, actor: Caller) -> ReloadPlan:
+        """What a reload would change: nothing is changed."""
+        del actor
+        return await self._operations.answers.reload_plan()
+
+    async def audit(self, query: Annotated[values.AuditQuery, Query()]) -> values.AuditList:
+        """Recompute the plan from the revisions that were in force, and compare it with the ledger."""
+        found = await self._operations.scheduler.audit(query.job, query.since)
+        jobs = [values.AuditView(**asdict(one)) for one in found]
+        return values.AuditList(clean=all(one.clean for one in found), jobs=jobs)
+
+    async def timeline(self, query: Annotated[values.TimelineQuery, Query()]) -> Timeline:
+        """Past dispositions and coming fires of every job, in buckets of time."""
+        reach = timedelta(hours=query.hours)
+        return await self._operations.answers.timeline(reach=reach, buckets=query.buckets, job=query.job)
 
     async def revisions(self, limit: Limit = 20) -> values.RevisionList:
         """Which configuration was in force from when, newest first."""

@@ -93,6 +93,25 @@ class LogQuery(FollowQuery):
     limit: Limit = 20
 
 
+class WhyQuery(Strict):
+    """`at`: a time with or without a zone (then the job's own), or a date; without it, when it was last due."""
+
+    at: Annotated[Text | None, Field(max_length=64)] = None
+
+
+class TimelineQuery(Strict):
+    """So many hours back and ahead, in so many buckets."""
+
+    hours: Annotated[float, Field(gt=0, le=24 * 31, allow_inf_nan=False)] = 24
+    buckets: Annotated[int, Field(ge=2, le=1000)] = 96
+    job: Word | None = None
+
+
+class AuditQuery(Strict):
+    job: Word | None = None
+    since: Moment | None = None
+
+
 class RunRequest(Strict):
     """`queue`: wait for a run that is in the way, instead of being refused."""
 
@@ -172,6 +191,30 @@ class RevisionList:
     """Newest first."""
 
     revisions: Sequence[RevisionView]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditView:
+    """Of one job: every instant from `start` to `end` (UTC), and how many rows account for them."""
+
+    job: str
+    scope: str
+    start: datetime
+    end: datetime
+    planned: int
+    accounted: int
+    unaccounted: int
+    doubled: int
+    unplanned: int
+    findings: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditList:
+    """`clean`: every planned instant has exactly one disposition."""
+
+    clean: bool
+    jobs: Sequence[AuditView]
 
 
 @dataclass(frozen=True, kw_only=True)

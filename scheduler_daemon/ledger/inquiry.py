@@ -1,4 +1,4 @@
-"""What `why` asks the ledger: the revision in force at a moment, an instant's row, who acted, what was down."""
+"""What `why` asks the ledger: the revision in force, an instant's row, who acted, what was down."""
 
 from __future__ import annotations
 
@@ -72,6 +72,14 @@ class Inquiry:
     async def outages(self, since: datetime) -> list[Row]:
         """Starts of daemons and ends of outages since the moment, oldest first."""
         return await self._read("outages_since", since=since)
+
+    async def timeline(
+        self, start: datetime, until: datetime, bucket_s: float, *, buckets: int, job: str | None
+    ) -> list[Row]:
+        """(job, status, first, last, number): so many instants or runs from one bucket to another."""
+        return await self._read(
+            "timeline", start=start, until=until, bucket_s=bucket_s, buckets=buckets, job=job
+        )
 
     async def accounted(self, job: str) -> Accounted | None:
         """For this node's scope of the job, or the common one."""

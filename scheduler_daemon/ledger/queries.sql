@@ -416,6 +416,20 @@ ORDER BY id DESC LIMIT 10
 SELECT id, at, uid, user_name, pid, action, target, before, after, error FROM scheduler.actions
 WHERE action IN ('start', 'outage') AND at >= %(since)s ORDER BY id LIMIT 50
 
+-- timeline --
+-- How many rows of each job and status fall into each bucket; a span of instants fills all of its buckets.
+SELECT job, status, first, least(last, %(buckets)s - 1) AS last, sum(instants)::int AS number FROM (
+  SELECT job, status, instants,
+    greatest(0, floor(extract(epoch FROM coalesce(scheduled_for, started_at, claimed_at) - %(start)s)
+                      / %(bucket_s)s))::int AS first,
+    greatest(0, floor(extract(epoch FROM coalesce(last_for, started_at, claimed_at) - %(start)s)
+                      / %(bucket_s)s))::int AS last
+  FROM scheduler.runs
+  WHERE coalesce(last_for, started_at, claimed_at) >= %(start)s
+    AND coalesce(scheduled_for, started_at, claimed_at) < %(until)s
+    AND (%(job)s::text IS NULL OR job = %(job)s)
+) AS placed GROUP BY job, status, first, last ORDER BY job, first
+
 -- audited_schedules --
 -- From when to when each job is accounted for.
 SELECT job, scope, audited_from, watermark FROM scheduler.schedules

@@ -1,10 +1,11 @@
 """What an operator can do. Called by the control API and, for signals, by the daemon."""
 
+from scheduler_daemon.operations.answers import Answers
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.operations.jobs import JobOperations, Switch
 from scheduler_daemon.operations.scheduler import SchedulerOperations
 
-__all__ = ["House", "JobOperations", "Operations", "SchedulerOperations", "Switch"]
+__all__ = ["Answers", "House", "JobOperations", "Operations", "SchedulerOperations", "Switch"]
 
 
 class Operations:
@@ -14,3 +15,4 @@ class Operations:
         self.house = house
         self.jobs = JobOperations(house)
         self.scheduler = SchedulerOperations(house)
+        self.answers = Answers(house)

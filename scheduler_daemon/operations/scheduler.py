@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler_daemon import __version__
 from scheduler_daemon.config import load, planned
-from scheduler_daemon.errors import ConfigurationError
+from scheduler_daemon.errors import ConfigurationError, DatabaseUnavailableError
 from scheduler_daemon.ledger.audit import Audit, AuditedJob
 from scheduler_daemon.ledger.history import Actor
-from scheduler_daemon.ledger.presence import Revision
+from scheduler_daemon.ledger.presence import Node, Revision
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.operations.values import NodeView, RevisionView, Status, WorkerView
+from scheduler_daemon.runner.planning import Outage
 
 LATE = timedelta(seconds=5)
 
@@ -22,6 +26,7 @@ LATE = timedelta(seconds=5)
 class SchedulerOperations:
     def __init__(self, house: House) -> None:
         self._house = house
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def status(self) -> Status:
         """From memory alone: it answers while the database is away."""
@@ -65,9 +70,11 @@ class SchedulerOperations:
         reasons = list(house.runner.dispatcher.hold.values())
         if house.gateway.away_since is not None:
             reasons.append(f"database away since {house.gateway.away_since:%Y-%m-%d %H:%M:%S} UTC")
-        for extension in house.edition.catalogue.extensions:
-            if extension.error:
-                reasons.append(f'extension "{extension.name}" is unavailable: {extension.error}')
+        reasons += [
+            f'extension "{extension.name}" is unavailable: {extension.error}'
+            for extension in house.edition.catalogue.extensions
+            if extension.error
+        ]
         for binding in house.edition.bindings:
             if binding.reason is not None:
                 reasons.append(f'job "{binding.job.name}" is unavailable: {binding.reason}')
@@ -104,16 +111,39 @@ class SchedulerOperations:
         Raises ConfigurationError, and then nothing has changed.
         """
         house = self._house
-        before = house.edition.settings.revision
-        try:
-            loaded = load(house.edition.settings.file)
-            edition = await house.prepare(loaded)
-        except Exception as error:
-            await house.history.record_action(actor, "reload", None, (before, None), str(error))
-            raise
-        await self.put_in_force(loaded, edition)
-        await house.history.record_action(actor, "reload", None, (before, edition.settings.revision))
+        async with house.turning:
+            before = house.edition.settings.revision
+            try:
+                loaded = await asyncio.to_thread(load, house.edition.settings.file)
+                edition = await house.prepare(loaded)
+            except Exception as error:
+                await house.history.record_action(actor, "reload", None, (before, None), str(error))
+                raise
+            await self.put_in_force(loaded, edition)
+            await house.history.record_action(actor, "reload", None, (before, edition.settings.revision))
         return self.status()
+
+    async def note_start(self, before: Node | None) -> None:
+        """For whoever asks why: since when this node's last daemon was gone. `before`: its row, or None."""
+        house = self._house
+        was = None
+        if before is not None:
+            last = before.stopped_at or before.heartbeat_at
+            was = {"from": last.isoformat(), "stopped": before.stopped_at is not None}
+        now = {"version": __version__, "revision": house.edition.settings.revision}
+        await house.history.record_action(self._itself(), "start", house.node.name, (was, now))
+
+    def note_outage(self, outage: Outage) -> None:
+        """For whoever asks why: nothing could run from one time to another."""
+        known = {"from": outage.start.isoformat()}
+        until = {"to": outage.end.isoformat(), "reason": outage.reason}
+        record = self._house.history.record_action(self._itself(), "outage", None, (known, until))
+        task = asyncio.create_task(_quietly(record))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _itself(self) -> Actor:
+        return Actor(uid=os.geteuid(), user_name="scheduler-daemon", pid=self._house.node.pid)
 
     async def put_in_force(self, loaded: Any, edition: Any) -> None:
         """Between two turns of the dispatcher, in one transaction of the ledger."""
@@ -160,6 +190,11 @@ class SchedulerOperations:
             )
             for node in self._house.guardian.nodes
         ]
+
+
+async def _quietly(work: Awaitable[None]) -> None:
+    with contextlib.suppress(DatabaseUnavailableError):
+        await work
 
 
 def revision_view(revision: Revision) -> RevisionView:

@@ -121,6 +121,15 @@ def _info(house: House, spec: JobSpec) -> JobInfo | None:
     return house.edition.catalogue.find(spec.extension, spec.job)
 
 
+def state_of(house: House, name: str, now: datetime) -> str:
+    """Of a job that the configuration names."""
+    planned = house.book.jobs.get(name)
+    if planned is None:
+        return "elsewhere"
+    enabled = house.book.effectively_enabled(name, now)
+    return _state(house, planned.spec, enabled, planned.unavailable)
+
+
 def _state(house: House, spec: JobSpec, enabled: bool, unavailable: str | None) -> str:
     if spec.name in house.book.unscheduled:
         return "not scheduled"

@@ -56,6 +56,7 @@ class Dispatcher:
         self.skew = timedelta(0)
         self.turn_finished = clock.now()
         self.before_turn: Callable[[], None] = lambda: None
+        self.on_outage: Callable[[Outage], None] = lambda outage: None
         self.on_cancel: Callable[[list[UUID]], None] = lambda ids: None
         self._claims = claims
         self._pool = pool
@@ -138,7 +139,9 @@ class Dispatcher:
         """Nothing could run since `start`; from now on it can."""
         now = self._clock.now()
         self.outages = [o for o in self.outages if o.end > now - timedelta(days=1)]
-        self.outages.append(Outage(start=start, end=now, reason=reason))
+        outage = Outage(start=start, end=now, reason=reason)
+        self.outages.append(outage)
+        self.on_outage(outage)
         self.able_since = now
         self.due(self.book.jobs)
 
