@@ -225,16 +225,17 @@ def _history(answer: Answer, terminal: Terminal) -> Iterator[str]:
 def runs_table(runs: list[Answer], terminal: Terminal, now: datetime) -> Iterator[str]:
     """One line a run; a span of instants that did not run says how many."""
     heads = ("RUN", "JOB", "KIND", "WHEN", "STATUS", "TOOK", "OUTCOME")
-    yield from table(terminal, heads, [_run_row(run, now) for run in runs])
+    width = wording.shortest(run["id"] for run in runs)
+    yield from table(terminal, heads, [_run_row(run, now, width) for run in runs])
 
 
-def _run_row(run: Answer, now: datetime) -> tuple[Cell, ...]:
+def _run_row(run: Answer, now: datetime, width: int) -> tuple[Cell, ...]:
     when = times.local(run["scheduled_for"] or run["started_at"] or run["claimed_at"], now=now)
     outcome = wording.outcome(run)
     if run["instants"] > 1:
         outcome = f"{run['instants']:,} instants, to {times.local(run['last_for'], now=now)} · {outcome}"
     return (
-        (wording.short(run["id"]), "dim"),
+        (run["id"][:width], "dim"),
         (run["job"], "bold"),
         run["kind"].replace("_", " "),
         when,

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from scheduler_daemon.cli import times, wording
+from scheduler_daemon.cli import plan, times, wording
 from scheduler_daemon.cli.command import Session, command
 from scheduler_daemon.cli.table import Cell, pairs, table
 from scheduler_daemon.cli.terminal import Terminal, clean
@@ -127,15 +127,23 @@ def check(session: Session, config: str | None, strict: bool) -> int:
 
 
 @command("reload")
-def reload(session: Session) -> int:
+@click.option("--plan", "only_plan", is_flag=True, help="Show what would change; change nothing.")
+def reload(session: Session, only_plan: bool) -> int:
     """Put the configuration in force as it is written now; an invalid one changes nothing.
 
+    Exit codes: 0 done, 1 refused. With --plan: 0 nothing would change, 4 something would, 1 refused.
+
     \b
-    Example:
+    Examples:
+      systemprompt infra scheduler reload --plan
       systemprompt infra scheduler reload
     """
-    session.show(session.client.post("/v1/reload"), _reloaded)
-    return 0
+    if not only_plan:
+        session.show(session.client.post("/v1/reload"), _reloaded)
+        return 0
+    answer = session.client.post("/v1/reload/plan")
+    session.show(answer, plan.describe)
+    return plan.WOULD_CHANGE if answer["changes"] else 0
 
 
 def _reloaded(answer: Answer, terminal: Terminal) -> Iterator[str]:

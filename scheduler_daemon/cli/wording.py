@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from scheduler_daemon.cli import times
 from scheduler_daemon.cli.table import Cell
 
 Answer = Mapping[str, Any]
+SHORTEST = 18
 _STYLES = {
     "succeeded": ("green",),
     "running": ("cyan",),
@@ -42,8 +43,8 @@ _REASONS = {
 }
 
 
-def status(run: Answer) -> Cell:
-    """ "timed out", coloured."""
+def status(run: Answer) -> tuple[str, ...]:
+    """The status in words, with its styles."""
     name = str(run["status"])
     return (name.replace("_", " "), *_STYLES.get(name, ()))
 
@@ -119,5 +120,13 @@ def outcome(run: Answer) -> str:
 
 
 def short(run_id: str | None) -> str:
-    """Enough of a UUIDv7 to type: its milliseconds and a little more."""
-    return (run_id or "")[:13]
+    """Enough of a UUIDv7 to type: its milliseconds, and 12 random bits."""
+    return (run_id or "")[:SHORTEST]
+
+
+def shortest(ids: Iterable[str]) -> int:
+    """How much of these ids tells them apart: cut where the id has a dash."""
+    found = list(ids)
+    return next(
+        n for n in (SHORTEST, 23, 36) if len({one[:n] for one in found}) == len(set(found)) or n == 36
+    )

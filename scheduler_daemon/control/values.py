@@ -94,7 +94,7 @@ class LogQuery(FollowQuery):
 
 
 class WhyQuery(Strict):
-    """`at`: a time with or without a zone (then the job's own), or a date; without it, when it was last due."""
+    """`at`: a time or a date, without an offset in the job's zone; without it, when it was last due."""
 
     at: Annotated[Text | None, Field(max_length=64)] = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,7 +79,11 @@ class History:
 
     async def run_ids_like(self, prefix: str) -> list[UUID]:
         """At most two ids that start so: one is an answer, two are too many."""
-        return [row["id"] for row in await self._read("runs_like", prefix=_literal(prefix) + "%")]
+        digits = prefix.replace("-", "")
+        if not re.fullmatch("[0-9a-f]{1,32}", digits):
+            return []
+        first, last = UUID(hex=digits.ljust(32, "0")), UUID(hex=digits.ljust(32, "f"))
+        return [row["id"] for row in await self._read("runs_like", first=first, last=last)]
 
     async def last_runs(self, jobs: Sequence[str]) -> dict[str, Row]:
         return {row["job"]: row for row in await self._read("last_runs", jobs=list(jobs))}
@@ -170,10 +175,12 @@ class History:
         return [row["job"] for row in await self._read("jobs_with_history")]
 
     async def _read(self, query: str, /, **parameters: Any) -> list[Row]:
-        async with self._gateway.connection() as connection:
-            async with connection.cursor(row_factory=dict_row) as cursor:
-                await cursor.execute(sql(query), parameters)
-                return await cursor.fetchall()
+        async with (
+            self._gateway.connection() as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
+            await cursor.execute(sql(query), parameters)
+            return await cursor.fetchall()
 
     async def _write(self, query: str, /, **parameters: Any) -> None:
         async with self._gateway.connection() as connection:

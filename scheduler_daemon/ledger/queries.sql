@@ -310,7 +310,7 @@ SELECT * FROM scheduler.runs WHERE id = %(id)s
 
 -- runs_like --
 -- Runs whose id starts so: people type the first few characters.
-SELECT id FROM scheduler.runs WHERE id::text LIKE %(prefix)s ORDER BY id DESC LIMIT 2
+SELECT id FROM scheduler.runs WHERE id BETWEEN %(first)s AND %(last)s ORDER BY id DESC LIMIT 2
 
 -- last_runs --
 -- The last row of each job that is not a span.
