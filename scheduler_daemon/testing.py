@@ -5,14 +5,16 @@ Nothing heavy is imported until a test asks for a fixture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
     from scheduler_daemon.database.temporary import TemporaryServer
+    from scheduler_daemon.extension import Extension
+    from scheduler_daemon.jobplane.rehearsal import Rehearsed
 
 
 class MakeDatabase(Protocol):
@@ -58,3 +60,34 @@ def make_database(_scheduler_server: TemporaryServer) -> Iterator[MakeDatabase]:
 def scheduler_database(make_database: MakeDatabase) -> str:
     """The URL of a fresh database with the daemon's schema `scheduler`."""
     return make_database()
+
+
+class RunJob(Protocol):
+    def __call__(
+        self,
+        extension: Extension,
+        job: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        config: Mapping[str, Any] | None = None,
+        database_url: str | None = None,
+        base_dir: Path | None = None,
+    ) -> Rehearsed:
+        """Run a job as a worker would, in this process: its result, steps, logs and progress.
+
+        `config` is the extension's section. Call it from a plain test, not from an `async def`.
+        """
+
+
+@pytest.fixture
+def run_job() -> RunJob:
+    """`run_job(extension, "name", {"key": "value"})`; see RunJob."""
+    from scheduler_daemon.jobplane.rehearsal import Stage, rehearse
+
+    def run(
+        extension: Extension, job: str, parameters: Mapping[str, Any] | None = None, **rest: Any
+    ) -> Rehearsed:
+        stage = Stage(**{key: value for key, value in rest.items() if value is not None})
+        return rehearse(extension, job, parameters, stage)
+
+    return run

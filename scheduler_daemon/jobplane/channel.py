@@ -45,6 +45,7 @@ class Channel:
         self._due = 0.0
         self._credit = AT_ONCE
         self._armed = False
+        self._closed = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._decoder = Decoder()
 
@@ -82,6 +83,7 @@ class Channel:
         while self._unsent and (left := deadline - time.monotonic()) > 0:
             select.select([], [self._sock], [], left)
             self.send()
+        self._closed = True
         self._sock.close()
 
     def forget(self) -> None:
@@ -164,7 +166,7 @@ class Channel:
             return
         except OSError:
             data = b""
-        if not data:
+        if not data and not self._closed:
             abandon()
         for frame in self._decoder.feed(data):
             for message in frame:

@@ -7,7 +7,6 @@ set aside, and the next zygote does without. Nothing here imports an extension.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine
@@ -66,6 +65,8 @@ class JobPlane:
         self._workers = itertools.count(1)
         self._usable = asyncio.Event()
         self._stopping = False
+        self._turn = asyncio.Lock()
+        self._restarting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._pinger: asyncio.Task[None] | None = None
 
@@ -82,6 +83,10 @@ class JobPlane:
 
         `accept` sees the catalogue first; if it raises, or on JobPlaneError, the old one stays in use.
         """
+        async with self._turn:
+            return await self._replace(request, accept)
+
+    async def _replace(self, request: Discovery, accept: Accept | None) -> Catalogue:
         generation, catalogue = await self._bring_up(request)
         if accept:
             try:
@@ -89,6 +94,8 @@ class JobPlane:
             except BaseException:
                 await generation.stop(_STOP_S)
                 raise
+        if generation.ended:
+            raise JobPlaneError("the new zygote died before it was in use")
         old, self._current = self._current, generation
         self._request, self.catalogue = request, catalogue
         self._usable.set()
@@ -122,9 +129,10 @@ class JobPlane:
         """Let workers finish their run for `grace` seconds, then end all. Twice, or before start, is fine."""
         self._stopping = True
         self._usable.set()
-        if self._pinger:
-            self._pinger.cancel()
-            self._pinger = None
+        for task in (self._pinger, self._restarting):
+            if task:
+                task.cancel()
+        self._pinger = self._restarting = None
         links = [link for generation in self._generations for link in generation.links.values()]
         for link in links:
             link.send([{"t": "stop"}])
@@ -132,9 +140,7 @@ class JobPlane:
             await asyncio.wait([link.gone for link in links], timeout=grace)
         await asyncio.gather(*(generation.stop(_STOP_S) for generation in list(self._generations)))
         self._current = None
-        for task in list(self._tasks):
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _bring_up(self, request: Discovery) -> tuple[Generation, Catalogue]:
         aside = _SetAside()
@@ -169,16 +175,20 @@ class JobPlane:
         self._usable.clear()
         self.restarts += 1
         self._log.error("the zygote died; its workers with it", cause=ending(status), pid=generation.pid)
-        self._in_background(self._restart())
+        if self._restarting is None or self._restarting.done():
+            self._restarting = asyncio.create_task(self._restart(), name="job plane restart")
 
     async def _restart(self) -> None:
         assert self._request is not None
         pause_s = 0.0
-        while not self._stopping and self._current is None:
+        while not self._usable.is_set():
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s or 1.0, _LONGEST_PAUSE_S)
             try:
-                catalogue = await self.reload(self._request)
+                async with self._turn:
+                    if self._usable.is_set():  # a reload was faster
+                        return
+                    catalogue = await self._replace(self._request, None)
             except JobPlaneError as exc:
                 self._log.error("no zygote can be started", error=str(exc), next_try_s=pause_s)
                 continue
