@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -48,7 +49,7 @@ def _asked(at: str | None) -> str | None:
 def _why(answer: Answer, terminal: Terminal) -> Iterator[str]:
     now = times.instant(answer["now"])
     when = answer["instant"] or answer["moment"]
-    head = f"{answer['job']}, {times.local(when)} ({times.relative(when, now)})"
+    head = f"{answer['job']}, {_there(when, answer)} ({times.relative(when, now)})"
     good = answer["verdict"].partition(":")[0] in _GOOD
     yield terminal.paint(head, "bold")
     yield terminal.paint(clean(answer["answer"]), "green" if good else "yellow")
@@ -65,6 +66,11 @@ def _why(answer: Answer, terminal: Terminal) -> Iterator[str]:
         yield from (f"  {_bullet(terminal)} {clean(one)}" for one in answer["advice"])
 
 
+def _there(moment: str, answer: Answer) -> str:
+    """In the job's zone: that is where its schedule is at home."""
+    return f"{times.instant(moment).astimezone(ZoneInfo(answer['timezone'])):%Y-%m-%d %H:%M:%S %Z}"
+
+
 def _bullet(terminal: Terminal) -> str:
     return "•" if terminal.unicode else "-"
 
@@ -72,16 +78,16 @@ def _bullet(terminal: Terminal) -> str:
 def _in_force(answer: Answer) -> Iterator[tuple[str, Cell]]:
     revision = answer["revision"]
     if answer["schedule"]:
-        yield "schedule", f"{answer['schedule']}  {answer['schedule_text']}"
+        yield "schedule", f"{answer['schedule']} ({answer['schedule_text']})"
     yield "time zone", answer["timezone"] + (f" ({answer['dst']})" if answer["dst"] else "")
     if revision:
-        yield "revision", f"{revision['hash'][:12]}, from {times.local(revision['in_force_from'])}"
+        yield "revision", f"{revision['hash'][:12]}, from {_there(revision['in_force_from'], answer)}"
     if answer["enabled_in_file"] is not None:
         yield "in the file", "enabled" if answer["enabled_in_file"] else "disabled"
     for name, one in (("before", answer["previous"]), ("after", answer["following"])):
         if one:
             status = wording.status(one) if one["status"] else ("nothing yet", "dim")
-            yield name, (f"{times.local(one['instant'])}  {status[0]}", *status[1:])
+            yield name, (f"{_there(one['instant'], answer)}, {status[0]}", *status[1:])
 
 
 @command("timeline")

@@ -120,7 +120,7 @@ def _facts(job: Answer, now: datetime) -> list[tuple[str, Cell]]:
         ("unavailable", (job["unavailable"] or "", "red")),
         ("degraded", (job["degraded"] or "", "yellow")),
         ("code", f"{job['extension']}.{job['job']}"),
-        ("schedule", f"{job['schedule']}   {job['schedule_text']}" if job["schedule"] else ""),
+        ("schedule", f"{job['schedule']} ({job['schedule_text']})" if job["schedule"] else ""),
         ("code's default", job["code_schedule"] if job["code_schedule"] != job["schedule"] else ""),
         ("time zone", job["timezone"]),
         ("on startup", "runs, too" if job["run_on_startup"] else ""),

@@ -14,7 +14,8 @@ from scheduler_daemon.control.values import Moment, RunRequest, SwitchRequest, W
 from scheduler_daemon.control.watching import Watching
 from scheduler_daemon.ledger.history import Actor
 from scheduler_daemon.operations import Operations, Switch
-from scheduler_daemon.operations.values import JobDetail, JobList, JobView, Why
+from scheduler_daemon.operations.reports import Why
+from scheduler_daemon.operations.values import JobDetail, JobList, JobView
 
 
 class JobRoutes:

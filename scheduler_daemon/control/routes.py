@@ -12,17 +12,15 @@ from scheduler_daemon.control.jobs import JobRoutes
 from scheduler_daemon.control.runs import LogRoutes, RunRoutes
 from scheduler_daemon.control.scheduler import SchedulerRoutes
 from scheduler_daemon.operations import Operations
+from scheduler_daemon.operations.reports import ReloadPlan, Timeline, Why
 from scheduler_daemon.operations.values import (
     JobDetail,
     JobList,
     JobView,
-    ReloadPlan,
     RunDetail,
     RunStarted,
     RunView,
     Status,
-    Timeline,
-    Why,
 )
 
 JSON = "application/json"

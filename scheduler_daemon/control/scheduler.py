@@ -12,7 +12,8 @@ from scheduler_daemon.control import metrics, values
 from scheduler_daemon.control.callers import Caller
 from scheduler_daemon.control.values import Limit
 from scheduler_daemon.operations import Operations
-from scheduler_daemon.operations.values import ReloadPlan, Status, Timeline
+from scheduler_daemon.operations.reports import ReloadPlan, Timeline
+from scheduler_daemon.operations.values import Status
 
 
 class SchedulerRoutes:

@@ -8,9 +8,9 @@ from scheduler_daemon.ledger.history import Row
 from scheduler_daemon.operations.explain import explain
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.operations.preview import Preview
+from scheduler_daemon.operations.reports import Neighbour, ReloadPlan, Timeline, Why
 from scheduler_daemon.operations.scheduler import revision_view
 from scheduler_daemon.operations.timeline import timeline
-from scheduler_daemon.operations.values import Neighbour, ReloadPlan, Timeline, Why
 from scheduler_daemon.operations.views import describe, run_view
 from scheduler_daemon.operations.why import Detective
 

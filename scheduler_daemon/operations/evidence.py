@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from scheduler_daemon.ledger.history import Row
 from scheduler_daemon.model import DstGap, DstOverlap, RunKind
-from scheduler_daemon.operations.values import Evidence
+from scheduler_daemon.operations.reports import Evidence
 from scheduler_daemon.operations.why import Case, Plan
 
 LATE = timedelta(seconds=5)

@@ -22,7 +22,7 @@ from scheduler_daemon.operations.evidence import (
     span,
     tally,
 )
-from scheduler_daemon.operations.values import Evidence
+from scheduler_daemon.operations.reports import Evidence
 from scheduler_daemon.operations.why import Case, Plan
 
 CLI = "systemprompt infra"
@@ -199,7 +199,12 @@ def _without_row(case: Case, instant: datetime) -> Explanation:
     """Planned, and nothing has become of it: not yet, held, too long ago, or never accounted for."""
     when = at(instant, case.zone)
     if instant > case.now:
-        return Explanation(verdict="future", answer=f"It is planned for {when}, which is still to come")
+        told = Explanation(verdict="future", answer=f"It is planned for {when}, which is still to come")
+        if case.unavailable_today:
+            told.evidence.append(Evidence(what="today", text=f"it is unavailable: {case.unavailable_today}"))
+        elif not case.enabled_today:
+            told.evidence.append(Evidence(what="today", text="it is disabled, and would be skipped"))
+        return told
     accounted = case.accounted
     if accounted is not None and instant <= accounted.start:
         since = at(accounted.start, case.zone)

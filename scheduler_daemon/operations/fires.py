@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from scheduler_daemon.operations.values import FireChange, Moved
+from scheduler_daemon.operations.reports import FireChange, Moved
 from scheduler_daemon.runner.planning import Timetable
 
 ONE_BY_ONE = 20_000

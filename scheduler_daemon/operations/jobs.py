@@ -18,6 +18,7 @@ from scheduler_daemon.errors import (
 from scheduler_daemon.ledger.history import Actor, LogFilter, Override, Row, RunFilter
 from scheduler_daemon.model import JobSpec
 from scheduler_daemon.operations.house import House
+from scheduler_daemon.operations.parameters import checked
 from scheduler_daemon.operations.values import (
     JobDetail,
     JobList,
@@ -136,6 +137,7 @@ class JobOperations:
             raise JobUnavailableError(f'"{name}" cannot run: {planned.unavailable}')
         if name in house.book.elsewhere:
             raise JobUnavailableError(f'"{name}" runs on node "{spec.nodes}" only; ask the daemon there')
+        parameters = checked(name, parameters, self._schema(spec))
         wanted = Request(spec=spec, parameters=parameters, actor=str(actor), queue=queue)
         run, blocker = await house.runner.dispatcher.request(wanted)
         after = {"run": str(run.id), "parameters": masked(parameters, self._schema(spec))}

@@ -20,7 +20,7 @@ from scheduler_daemon.errors import ConfigurationError
 from scheduler_daemon.model import Catalogue, JobSpec, RunStatus, Settings
 from scheduler_daemon.operations.fires import compare, differs
 from scheduler_daemon.operations.house import House
-from scheduler_daemon.operations.values import CatchUp, Field, JobChange, ReloadPlan
+from scheduler_daemon.operations.reports import CatchUp, Field, JobChange, ReloadPlan
 from scheduler_daemon.runner.plane import Discovery, JobPlane
 from scheduler_daemon.runner.planning import Timetable, plan
 

@@ -18,6 +18,7 @@ from scheduler_daemon.ledger.history import Actor
 from scheduler_daemon.ledger.presence import Node, Revision
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.operations.values import NodeView, RevisionView, Status, WorkerView
+from scheduler_daemon.operations.views import find_spec
 from scheduler_daemon.runner.planning import Outage
 
 LATE = timedelta(seconds=5)
@@ -100,10 +101,16 @@ class SchedulerOperations:
         return [revision_view(one) for one in await self._house.presence.revisions(limit)]
 
     async def audit(self, job: str | None = None, since: datetime | None = None) -> list[AuditedJob]:
-        """Recompute the plan and compare it with the ledger. Everything due by now is settled first."""
+        """Recompute the plan and compare it with the ledger. Everything due by now is settled first.
+
+        Raises UnknownJobError for a job that the ledger never accounted for.
+        """
         house = self._house
         await house.runner.dispatcher.settle()
-        return await Audit(house.gateway).run(job=job, since=since)
+        found = await Audit(house.gateway).run(job=job, since=since)
+        if job is not None and not found:
+            find_spec(house, job)
+        return found
 
     async def reload(self, actor: Actor) -> Status:
         """Read the configuration anew, start a new job plane, and go over to both at once.

@@ -11,7 +11,7 @@ from itertools import pairwise
 from scheduler_daemon.ledger.history import Row
 from scheduler_daemon.ledger.inquiry import Inquiry
 from scheduler_daemon.operations.house import House
-from scheduler_daemon.operations.values import Timeline, TimelineRow
+from scheduler_daemon.operations.reports import Timeline, TimelineRow
 from scheduler_daemon.operations.views import find_spec, state_of
 from scheduler_daemon.runner.planning import Timetable
 

@@ -65,6 +65,7 @@ class Case:
     before: tuple[datetime, Row | None] | None = None
     after: tuple[datetime, Row | None] | None = None
     held: Sequence[str] = ()
+    enabled_today: bool = True
 
 
 class Detective:
@@ -101,6 +102,7 @@ class Detective:
             unavailable_today=planned_today.unavailable if planned_today else None,
             accounted=await self._inquiry.accounted(job),
             held=tuple(self._house.runner.dispatcher.hold.values()),
+            enabled_today=self._house.book.effectively_enabled(job, now),
         )
         return case if plan is None else await self._with_row(case, plan)
 
