@@ -89,8 +89,8 @@ class Arbiter:
 
     def _extend(self, claim: Claim, entry: Entry, span: _Span, blocker: UUID | None) -> None:
         key = f"{entry.status}:{entry.reason}:{blocker or ''}"
-        if entry.planned and span.key == key and span.run is not None:
-            self.decision.extensions.append(SpanExtension(run=span.run, last=entry.last, count=entry.count))
+        if entry.planned and span.key == key:
+            span.extend(entry, self.decision)
             return
         run = NewRun(
             id=new_run_id(),
@@ -109,20 +109,33 @@ class Arbiter:
         )
         self.decision.inserts.append(run)
         if entry.planned:
-            span.run, span.key = run.id, key
+            span.begin(run, key)
 
 
 class _Span:
     """The row that the next refused instant of a job may extend."""
 
-    __slots__ = ("key", "run")
+    __slots__ = ("_row", "key", "run")
 
     def __init__(self, run: UUID | None, key: str | None) -> None:
         self.run = run
-        self.key = key
+        self.key = key if run is not None else None
+        self._row: NewRun | SpanExtension | None = None
+
+    def begin(self, run: NewRun, key: str) -> None:
+        self.run, self.key, self._row = run.id, key, run
+
+    def extend(self, entry: Entry, decision: Decision) -> None:
+        """One row, or one extension of it, in each batch: an UPDATE takes a row only once."""
+        assert self.run is not None
+        if self._row is None:
+            self._row = SpanExtension(run=self.run, last=entry.last, count=0)
+            decision.extensions.append(self._row)
+        self._row.last = entry.last
+        self._row.count += entry.count
 
     def close(self) -> None:
-        self.run = self.key = None
+        self.run = self.key = self._row = None
 
 
 def overlap_verdict(overlap: Overlap, kind: RunKind, live: list[LiveRun]) -> tuple[RunStatus, UUID | None]:

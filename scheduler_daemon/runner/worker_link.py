@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +48,7 @@ class WorkerLink(asyncio.BufferedProtocol):
         self._kill = kill
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
+        self._writer: _Writer | None = None
         self._status: int | None = None
         self._closed = False
         self._told = False
@@ -53,8 +56,8 @@ class WorkerLink(asyncio.BufferedProtocol):
 
     def send(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """One frame; buffered where the worker does not read at once. To one that is gone: nothing."""
-        if self._transport and not self._closed:
-            self._transport.write(encode(messages))
+        if self._writer is not None:
+            self._writer.write(encode(messages))
 
     def kill(self, signum: int) -> None:
         """Through its zygote, which for SIGKILL ends all its descendants, too."""
@@ -68,6 +71,7 @@ class WorkerLink(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._writer = _Writer(transport.get_extra_info("socket"))
         transport.pause_reading()
 
     def listen(self) -> None:
@@ -91,6 +95,8 @@ class WorkerLink(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
+        if self._writer is not None:
+            self._writer.close()
         self._tell()
 
     def exited(self, status: int, post_mortem: str | None) -> None:
@@ -121,3 +127,44 @@ class WorkerLink(asyncio.BufferedProtocol):
             self._callbacks.on_exit(self, self._status)
             if not self.gone.done():
                 self.gone.set_result(self._status)
+
+
+class _Writer:
+    """Writes beside the transport, on a descriptor of its own.
+
+    A transport that cannot write closes at once, and forgets what it had not read yet: the last words of a
+    worker that has just died. Here a failed write only ends the writing.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock: socket.socket | None = socket.socket(fileno=os.dup(sock.fileno()))
+        self._sock.setblocking(False)
+        self._unsent = bytearray()
+
+    def write(self, data: bytes) -> None:
+        if self._sock is None:
+            return
+        waiting = bool(self._unsent)
+        self._unsent += data
+        if not waiting:
+            self._push()
+
+    def close(self) -> None:
+        if self._sock is not None:
+            asyncio.get_running_loop().remove_writer(self._sock)
+            self._sock.close()
+            self._sock = None
+
+    def _push(self) -> None:
+        assert self._sock is not None
+        loop = asyncio.get_running_loop()
+        try:
+            while self._unsent:
+                del self._unsent[: self._sock.send(self._unsent)]
+        except BlockingIOError:
+            loop.add_writer(self._sock, self._push)
+            return
+        except OSError:
+            self.close()
+            return
+        loop.remove_writer(self._sock)
