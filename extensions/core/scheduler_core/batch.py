@@ -23,9 +23,9 @@ from psycopg import AsyncConnection, errors
 from scheduler_core.settings import configured
 from scheduler_core.target import Pages, Piece, Places, Target
 
-HOLD_S = 0.025
+HOLD_S = 0.02
 """What a batch should take at most: after a longer one the next is smaller."""
-LIMIT_S = 0.05
+LIMIT_S = 0.08
 """What a batch may take before it is undone and cut in two."""
 ATTEMPTS = 3
 """How often a batch is tried that the application keeps from its end, before it is cut in two."""

@@ -13,6 +13,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def size(volume: int) -> str:
+    """Bytes for a person: 96 KB, 1.5 MB."""
+    for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
+        if abs(volume) >= factor:
+            return f"{volume / factor:,.1f} {unit}"
+    return f"{volume} bytes"
+
+
 def swept_line(swept: Swept, verb: str, noun: str, condition: str, *, enforce: bool) -> str:
     """ "removed 1,204 of 1,204 anonymous users (and 3,310 contexts) older than 30 days in 2 batches"."""
     hanging = " and ".join(counted(number, what) for what, number in swept.dependents.items() if number)
@@ -32,9 +40,16 @@ def swept_line(swept: Swept, verb: str, noun: str, condition: str, *, enforce: b
     return line
 
 
-def message(lines: Iterable[str], *, absent: Iterable[str] = (), advice: Iterable[str] = ()) -> str:
-    """One line: what was done, what was not there, and what an operator may want to do."""
+def message(
+    lines: Iterable[str],
+    *,
+    warnings: Iterable[str] = (),
+    absent: Iterable[str] = (),
+    advice: Iterable[str] = (),
+) -> str:
+    """One line: what was done, what is wrong, what was not there, and what an operator may want to do."""
     parts = list(lines)
+    parts += [f"warning: {text}" for text in warnings]
     if gone := list(absent):
         parts.append(f"not in this database: {', '.join(gone)}")
     parts += [f"advice: {text}" for text in advice]

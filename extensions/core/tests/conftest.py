@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,6 +44,28 @@ class RecordingLogger:
         self.lines.append(("error", message))
 
 
+class RecordingStep(AbstractContextManager[Any]):
+    """One of a context's steps: it keeps its error, and swallows it if it may."""
+
+    def __init__(self, name: str, swallow: bool) -> None:
+        self.name = name
+        self.failed = False
+        self.error: str | None = None
+        self._swallow = swallow
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if error is None:
+            return False
+        self.failed, self.error = True, str(error)
+        return self._swallow and isinstance(error, Exception)
+
+    async def __aenter__(self) -> RecordingStep:
+        return self
+
+    async def __aexit__(self, *told: Any) -> bool:
+        return self.__exit__(*told)
+
+
 @dataclass
 class Context:
     """A JobContext over a pool of one connection; `after_progress` runs between batches."""
@@ -59,7 +81,7 @@ class Context:
     timezone: str = "Asia/Kathmandu"
     config: Any = None
     logger: RecordingLogger = field(default_factory=RecordingLogger)
-    steps: list[str] = field(default_factory=list)
+    steps: list[RecordingStep] = field(default_factory=list)
     reports: list[tuple[int, int | None, str]] = field(default_factory=list)
     after_progress: Callable[[Context], None] | None = None
     cancelled: bool = False
@@ -77,8 +99,8 @@ class Context:
         raise AssertionError("no job here uses it")
 
     def step(self, name: str, *, continue_on_error: bool = False) -> Any:
-        self.steps.append(name)
-        return nullcontext()
+        self.steps.append(RecordingStep(name, continue_on_error))
+        return self.steps[-1]
 
     def progress(self, done: int, total: int | None = None, note: str = "") -> None:
         self.reports.append((done, total, note))
@@ -224,3 +246,9 @@ def run_core(tmp_path: Path, request: pytest.FixtureRequest) -> RunCore:
             return Ran(result=result, ctx=ctx)
 
     return run
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The time of runs that are given none."""
+    return NOW
