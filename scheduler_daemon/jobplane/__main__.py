@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import io
 import json
 import os
 import signal
@@ -69,12 +68,13 @@ def _lone_worker(seat_text: str, descriptor: int) -> None:
 
 
 def _work(seat: Any, registry: Any, request: dict[str, Any]) -> None:
+    from scheduler_daemon.jobplane.journal import stream
     from scheduler_daemon.jobplane.worker import Worker
 
     processes.adopt_orphans()
     processes.raise_oom_score()
     faulthandler.enable(seat.crash)
-    sys.stdout, sys.stderr = _stream(1), _stream(2)
+    sys.stdout, sys.stderr = stream(1), stream(2)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     os.chdir(Path(request["base_dir"]))
@@ -84,12 +84,6 @@ def _work(seat: Any, registry: Any, request: dict[str, Any]) -> None:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(70)
-
-
-def _stream(descriptor: int) -> io.TextIOWrapper:
-    """Text by lines; bytes written to its `buffer` at once, so that the order is kept."""
-    raw = io.FileIO(descriptor, "w", closefd=False)
-    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)
 
 
 if __name__ == "__main__":

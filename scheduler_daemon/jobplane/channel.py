@@ -13,6 +13,7 @@ import select
 import socket
 import threading
 import time
+import traceback
 from typing import Any, Protocol
 
 from scheduler_daemon.jobplane import processes
@@ -21,6 +22,7 @@ from scheduler_daemon.jobplane.wire import SILENCE_S, Decoder, Message, encode_s
 FLUSH_S = 0.015
 AT_ONCE = 4
 _ABANDONED = 75
+_BROKEN = 70
 
 
 class Receiver(Protocol):
@@ -116,6 +118,13 @@ class Channel:
             os.eventfd_write(self._wake, 1)
 
     def _serve(self, receiver: Receiver) -> None:
+        try:
+            self._listen(receiver)
+        except BaseException:  # a worker that cannot hear must not go on
+            traceback.print_exc()
+            os._exit(_BROKEN)
+
+    def _listen(self, receiver: Receiver) -> None:
         heard = time.monotonic()
         while True:
             try:

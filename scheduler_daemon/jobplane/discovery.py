@@ -7,6 +7,7 @@ extension's other jobs stay usable. What cannot be loaded at all has an error an
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from scheduler_daemon.extension import ENTRY_POINT_GROUP, Extension, Job
 from scheduler_daemon.jobplane.sections import MismatchError, build, schema
 from scheduler_daemon.jobplane.text import describe, format_traceback
 from scheduler_daemon.model import ExtensionInfo, JobInfo, SectionProblem
+
+_NOT_IN_NAMES = re.compile(r"[-_.]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,20 +74,45 @@ def find(first: Iterable[str] = ()) -> list[Found]:
     The order decides who keeps a name that two claim: an extension that the configuration uses.
     """
     wanted = list(dict.fromkeys(first))
-    found = [
-        Found(
-            name=entry.name,
-            distribution=entry.dist.name if entry.dist else "?",
-            version=entry.dist.version if entry.dist else "",
-            load=entry.load,
-        )
-        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    ]
+    try:
+        entries = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+        found = [_found(entry, entry.dist) for entry in entries if entry.dist]
+    except Exception:  # one package's entry_points.txt cannot be read: ask each package by itself
+        found = _find_one_by_one()
 
     def order(item: Found) -> tuple[int, str, str]:
         return (wanted.index(item.name) if item.name in wanted else len(wanted), item.name, item.distribution)
 
     return sorted(found, key=order)
+
+
+def _found(entry: importlib.metadata.EntryPoint, distribution: importlib.metadata.Distribution) -> Found:
+    name, version = distribution.metadata["Name"], distribution.metadata["Version"]
+    return Found(name=entry.name, distribution=str(name), version=str(version or ""), load=entry.load)
+
+
+def _find_one_by_one() -> list[Found]:
+    """Slower: reads every package's metadata. The first of a name on the path is the one that counts."""
+    distributions: dict[str, importlib.metadata.Distribution] = {}
+    for distribution in importlib.metadata.distributions():
+        name = str(distribution.metadata["Name"])
+        distributions.setdefault(_NOT_IN_NAMES.sub("-", name).lower(), distribution)
+    return [found for name, each in distributions.items() for found in _entries(name, each)]
+
+
+def _entries(name: str, distribution: importlib.metadata.Distribution) -> list[Found]:
+    try:
+        entries = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+    except Exception as exc:
+        if ENTRY_POINT_GROUP not in (distribution.read_text("entry_points.txt") or ""):
+            return []
+        problem = exc
+
+        def refuse() -> Any:
+            raise ValueError("its entry_points.txt cannot be read") from problem
+
+        return [Found(name=name, distribution=name, version="", load=refuse)]
+    return [_found(entry, distribution) for entry in entries]
 
 
 def load(found: Found) -> Loaded:

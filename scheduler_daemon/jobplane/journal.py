@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -16,6 +17,12 @@ from scheduler_daemon.jobplane.wire import Message
 LINES_PER_RUN = 10_000
 CHARACTERS_PER_RUN = 16_000_000
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
+
+
+def stream(descriptor: int) -> io.TextIOWrapper:
+    """Text by lines; bytes written to its `buffer` at once, so that the order is kept."""
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)
 
 
 class Output:

@@ -13,6 +13,10 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _OOM_SCORE = 500
+_SWEEPS = 20
+
+MARK = "SCHEDULER_DAEMON_PLANE"
+"""The environment variable that every process of a job plane inherits: its state directory and zygote."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -86,6 +90,35 @@ def kill_children(within_s: float = 2.0) -> list[str]:
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.001)
     return list(killed.values())
+
+
+def sweep(mark: str) -> list[str]:
+    """Kill every process of ours whose environment has a MARK that begins with `mark`.
+
+    For what was detached from a zygote or a worker that died of SIGKILL, and could not bury it.
+    """
+    wanted = f"{MARK}={mark}".encode()
+    killed: dict[int, str] = {}
+    for _ in range(_SWEEPS):
+        found = [pid for pid in _pids() if pid != os.getpid() and _has_variable(pid, wanted)]
+        if not found:
+            break
+        for pid in found:
+            killed.setdefault(pid, f"{name_of(pid)} ({pid})")
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+    return list(killed.values())
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _has_variable(pid: int, wanted: bytes) -> bool:
+    try:
+        return any(item.startswith(wanted) for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    except OSError:
+        return False
 
 
 def _reap(pid: int) -> bool:

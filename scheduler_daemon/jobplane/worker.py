@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
-import signal
 import socket
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scheduler_daemon.jobplane import processes
 from scheduler_daemon.jobplane.channel import Channel
 from scheduler_daemon.jobplane.connections import Connections
 from scheduler_daemon.jobplane.context import Surroundings
@@ -27,10 +20,9 @@ from scheduler_daemon.jobplane.journal import Journal, Output, install
 from scheduler_daemon.jobplane.run import RefusedError, Run
 from scheduler_daemon.jobplane.seat import Seat
 from scheduler_daemon.jobplane.tasks import RunTasks
-from scheduler_daemon.jobplane.text import describe
+from scheduler_daemon.jobplane.tidy import Tidy
 from scheduler_daemon.jobplane.wire import Message
 
-_THREADS = 2
 _SETTLE_S = 1.0
 
 
@@ -60,14 +52,13 @@ class Worker:
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
         self._tasks = RunTasks(self._loop)
-        self._tidy = Tidy(self._loop, self._tasks, self._journal, self._connections)
 
     def serve(self) -> None:
         install(self._journal)
         os.register_at_fork(after_in_child=self._forked)
         asyncio.set_event_loop(self._loop)
         self._channel.start(self)
-        self._tidy.remember()
+        self._tidy = Tidy(self._loop, self._tasks, self._journal, self._connections)
         self._channel.send({"t": "ready"})
         held: list[Message] = []
         while run := self._next(held):
@@ -167,112 +158,3 @@ class Worker:
             self._loop.run_until_complete(asyncio.wait_for(self._connections.close(), _SETTLE_S))
         self._channel.close()
         os._exit(0)
-
-
-@dataclass
-class _Baseline:
-    threads: int = _THREADS
-    umask: int = 0o022
-    environment: dict[str, str] | None = None
-    folder: str = "/"
-
-
-class Tidy:
-    """Puts the process back as it was before a run."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, tasks: RunTasks, journal: Journal, connections: Connections
-    ) -> None:
-        self._loop = loop
-        self._tasks = tasks
-        self._journal = journal
-        self._connections = connections
-        self._streams = (sys.stdout, sys.stderr)
-        self._handlers = list(logging.getLogger().handlers)
-        self._executor = self._new_executor()
-        self._before = _Baseline()
-
-    def remember(self) -> None:
-        self._handlers = list(logging.getLogger().handlers)
-        umask = os.umask(0)
-        os.umask(umask)
-        self._before = _Baseline(processes.thread_count(), umask, dict(os.environ), os.getcwd())  # noqa: PTH109
-
-    def after(self, run: Run) -> str | None:
-        """Clear away what the run left; a text says why this worker must take no other."""
-        reason = None
-        if not self._end_tasks():
-            reason = "tasks left behind"
-        self._restore()
-        if killed := processes.has_children() and processes.kill_children():
-            names = ", ".join(killed[:10])
-            self._journal.note("warning", f"killed what the run left behind: {names}", processes=len(killed))
-        if not self._end_threads():
-            names = ", ".join(t.name for t in threading.enumerate()[_THREADS:][:10]) or "unknown to Python"
-            self._journal.note("warning", f"the run left threads behind ({names}); its worker is replaced")
-            reason = "threads left behind"
-        self._remove_scratch(run)
-        return "out of memory" if run.out_of_memory else reason
-
-    def _end_tasks(self) -> bool:
-        left = self._tasks.left()
-        if not left and not self._connections.used:
-            return True
-        try:
-            return self._loop.run_until_complete(self._settle(left))
-        except BaseException as exc:  # a task of the job may end in any way, by SystemExit too
-            self._journal.note("warning", f"what the run left behind ended with {describe(exc)}")
-            return False
-
-    async def _settle(self, left: list[asyncio.Task[Any]]) -> bool:
-        for task in left:
-            task.cancel()
-        pending: set[asyncio.Task[Any]] = set()
-        if left:
-            _, pending = await asyncio.wait(left, timeout=_SETTLE_S)
-            self._journal.note("warning", f"cancelled {len(left)} tasks that the run left behind")
-        if kept := await self._connections.settle():
-            self._journal.note("warning", f"closed {kept} database connections that the run kept")
-        return not pending
-
-    def _restore(self) -> None:
-        sys.stdout, sys.stderr = self._streams
-        logging.getLogger().handlers[:] = self._handlers
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        os.umask(self._before.umask)
-        os.chdir(self._before.folder)
-        if self._before.environment is not None and os.environ != self._before.environment:
-            os.environ.clear()
-            os.environ.update(self._before.environment)
-
-    def _end_threads(self) -> bool:
-        if self._executor.used:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            self._executor = self._new_executor()
-        deadline = time.monotonic() + 0.1
-        while processes.thread_count() > self._before.threads:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.005)
-        return True
-
-    def _new_executor(self) -> _Executor:
-        executor = _Executor()
-        self._loop.set_default_executor(executor)
-        return executor
-
-    def _remove_scratch(self, run: Run) -> None:
-        if run.context and (left := run.context.clear()):
-            self._journal.note("warning", f"its temporary directory could not be removed: {left}")
-
-
-class _Executor(ThreadPoolExecutor):
-    """The loop's threads (`asyncio.to_thread`), which end with the run that used them."""
-
-    def __init__(self) -> None:
-        super().__init__(thread_name_prefix="to_thread")
-        self.used = False
-
-    def submit(self, *args: Any, **kwargs: Any) -> Any:
-        self.used = True
-        return super().submit(*args, **kwargs)

@@ -41,12 +41,18 @@ class CulpritError(Exception):
 
 
 class Generation:
-    """`on_end` is called once, after the exits of all its workers."""
+    """`interpreter` is the program and the mark that its processes carry (processes.MARK). `on_end` is called
+    once, after the exits of all its workers."""
 
     def __init__(
-        self, number: int, python: Path, log: Logger, on_end: Callable[[Generation, int], None]
+        self,
+        number: int,
+        interpreter: tuple[Path, str],
+        log: Logger,
+        on_end: Callable[[Generation, int], None],
     ) -> None:
         self.number = number
+        self.mark = interpreter[1]
         self.links: dict[int, WorkerLink] = {}
         self._log = log
         self._on_end = on_end
@@ -57,7 +63,7 @@ class Generation:
         self._hung = False
         self._import_timeout_s = 0.0
         self._zygote = ZygoteProcess(
-            python, on_message=self._on_message, on_output=self._on_output, on_exit=self._on_exit
+            *interpreter, on_message=self._on_message, on_output=self._on_output, on_exit=self._on_exit
         )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 
 from scheduler_daemon.errors import JobPlaneError
 from scheduler_daemon.extension import Logger
+from scheduler_daemon.jobplane.processes import sweep
 from scheduler_daemon.jobplane.wire import PING_EVERY_S, Discovery, Message
 from scheduler_daemon.model import Catalogue, ExtensionInfo, JobInfo, SectionProblem
 from scheduler_daemon.runner.generation import CulpritError, Generation, ending
@@ -73,6 +75,7 @@ class JobPlane:
     async def start(self, request: Discovery, accept: Accept | None = None) -> Catalogue:
         """Raises JobPlaneError where no zygote can be had at all, and what `accept` raises."""
         self._stopping = False
+        await self._sweep(_mark(request))
         await asyncio.to_thread(shutil.rmtree, request.state_dir / "scratch", ignore_errors=True)
         catalogue = await self.reload(request, accept)
         self._pinger = asyncio.create_task(self._ping(), name="job plane ping")
@@ -145,7 +148,9 @@ class JobPlane:
     async def _bring_up(self, request: Discovery) -> tuple[Generation, Catalogue]:
         aside = _SetAside()
         while True:
-            generation = Generation(next(self._numbers), self._python, self._log, self._on_zygote_end)
+            number = next(self._numbers)
+            interpreter = (self._python, f"{_mark(request)}{os.getpid()}.{number}.")
+            generation = Generation(number, interpreter, self._log, self._on_zygote_end)
             self._generations.add(generation)
             try:
                 answer = await generation.discover(_message(request, aside), self._import_timeout_s)
@@ -169,6 +174,8 @@ class JobPlane:
 
     def _on_zygote_end(self, generation: Generation, status: int) -> None:
         self._generations.discard(generation)
+        if status != 0:
+            self._in_background(self._sweep(generation.mark))
         if generation is not self._current or self._stopping:
             return
         self._current = None
@@ -196,6 +203,11 @@ class JobPlane:
             if self._on_catalogue:
                 self._on_catalogue(catalogue)
 
+    async def _sweep(self, mark: str) -> None:
+        """End what an earlier daemon, or a zygote that could not, left behind."""
+        if killed := await asyncio.to_thread(sweep, mark):
+            self._log.warning("ended processes that a job had left behind", processes=killed[:20])
+
     def _on_worker_exit(
         self, on_exit: Callable[[WorkerLink, int], None], link: WorkerLink, status: int
     ) -> None:
@@ -216,6 +228,11 @@ class JobPlane:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _mark(request: Discovery) -> str:
+    """Of all processes of all zygotes that ever worked on this state directory."""
+    return f"{request.state_dir}#"
 
 
 def _message(request: Discovery, aside: _SetAside) -> Message:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scheduler_daemon.errors import JobPlaneError
+from scheduler_daemon.jobplane.processes import MARK
 from scheduler_daemon.jobplane.wire import Decoder, Message, encode, receive
 
 _KEPT = 64_000
@@ -24,6 +25,7 @@ class ZygoteProcess:
     def __init__(
         self,
         python: Path,
+        mark: str,
         *,
         on_message: Callable[[Message], None],
         on_output: Callable[[str], None],
@@ -41,7 +43,7 @@ class ZygoteProcess:
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._output, their_output = os.pipe()
         try:
-            self._process = _popen(python, theirs.fileno(), their_output)
+            self._process = _popen(python, mark, theirs.fileno(), their_output)
         except OSError as exc:
             self._sock.close()
             os.close(self._output)
@@ -138,10 +140,11 @@ class ZygoteProcess:
         self._on_exit(status)
 
 
-def _popen(python: Path, channel: int, output: int) -> subprocess.Popen[bytes]:
+def _popen(python: Path, mark: str, channel: int, output: int) -> subprocess.Popen[bytes]:
     program: list[Any] = [
         python,
         "-P",
+        "-u",
         "-m",
         "scheduler_daemon.jobplane",
         "zygote",
@@ -155,7 +158,7 @@ def _popen(python: Path, channel: int, output: int) -> subprocess.Popen[bytes]:
         stderr=output,
         pass_fds=[channel],
         start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, MARK: mark},
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -94,10 +96,15 @@ async def test_faulty_extensions_are_named_with_their_cause_and_the_rest_works(
     packages.add("cron", good("cron").replace("0 0 * * * *", "0 * * * *") + good("right"))
     packages.add("taken", good("first"), distribution="a-first", entry="taken")
     packages.add("taken", good("second"), distribution="b-second", entry="taken")
+    packages.distribution("garbled", "[scheduler_daemon.extensions]\nno equals sign\n")
+    packages.distribution("irrelevant", "[others]\nno equals sign\n")
     plane = make_plane()
     catalogue = await plane.start(plane.request)
 
     said = errors(catalogue)
+    assert said["garbled"] == (
+        "garbled[garbled]: cannot be imported: ValueError: its entry_points.txt cannot be read"
+    )
     assert said["good"] is None
     assert said["raises"] == (
         "pkg-raises[raises]: cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"
@@ -173,7 +180,7 @@ async def test_an_import_that_hangs_or_kills_costs_only_its_own_extension(
 
 
 async def test_an_extension_that_leaves_threads_runs_in_processes_of_its_own(
-    packages: Any, make_plane: Any
+    packages: Any, make_plane: Any, gone: Any
 ) -> None:
     packages.add(
         "threaded",
@@ -212,7 +219,9 @@ async def test_an_extension_that_leaves_threads_runs_in_processes_of_its_own(
     assert outcome["message"] == "3 ['good', 'threaded'] 4"
     assert not alone.all("leaving")
     assert alone.link.isolate == "threaded"
-    assert len(plane.all) == 1
+    os.kill(plane._current.pid, signal.SIGKILL)
+    assert await alone.exit() == -signal.SIGKILL
+    await gone(alone.link.pid)
     shared = await plane.worker()
     assert (await shared.result("lists", extension="good"))["message"] == "['good', 'threaded']"
 

@@ -162,6 +162,31 @@ def alarms(ctx): signal.setitimer(signal.ITIMER_REAL, 0.05)
 def closes_everything(ctx): os.closerange(0, 200)
 
 @job
+def closes_stdout(ctx): sys.stdout.close()
+
+@job
+def closes_its_pipes(ctx): os.closerange(1, 3)
+
+@job
+def ignores_sigterm(ctx): signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+@job
+def closes_the_loop(ctx): asyncio.get_event_loop_policy().get_event_loop().close()
+
+@job
+async def stops_the_loop(ctx):
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(3600)
+
+@job
+def runs_its_own_loop(ctx):
+    async def inner(): return 5
+    return JobResult.success().with_stats(asyncio.run(inner()), 0)
+
+@job
+def prints(ctx): print("heard")
+
+@job
 def uses_pool(ctx):
     with multiprocessing.get_context("fork").Pool(2) as pool:
         return JobResult.success().with_stats(sum(pool.map(abs, [-1, 2])), 0)
@@ -349,6 +374,42 @@ async def test_a_job_that_closes_the_worker_s_own_files_ends_its_worker(worker: 
     worker.run("closes_everything")
 
     assert await worker.exit() != 0
+
+
+async def test_closed_streams_are_opened_anew(worker: Any) -> None:
+    await worker.result("closes_stdout")
+    await worker.result("prints", run_id="r2")
+
+    assert worker.lines("r2") == ["heard"]
+
+
+async def test_a_worker_without_its_pipes_is_replaced(worker: Any) -> None:
+    assert (await worker.result("closes_its_pipes"))["status"] == "succeeded"
+    assert (await worker.message("leaving"))["reason"] == "its output streams were closed"
+    assert await worker.exit() == 0
+
+
+async def test_a_signal_handler_does_not_outlive_its_run(worker: Any) -> None:
+    await worker.result("ignores_sigterm")
+    worker.run("spins", run_id="r2")
+    await worker.message("log", "r2")
+    worker.link.kill(signal.SIGTERM)
+
+    assert await worker.exit() == -signal.SIGTERM
+
+
+async def test_a_closed_loop_replaces_the_worker_and_loses_no_outcome(worker: Any) -> None:
+    assert (await worker.result("closes_the_loop"))["status"] == "succeeded"
+    assert (await worker.message("leaving"))["reason"] == "its event loop was closed"
+    assert await worker.exit() == 0
+
+
+async def test_a_job_may_stop_the_loop_or_run_its_own(worker: Any) -> None:
+    outcome = await worker.result("stops_the_loop")
+    assert outcome["error"] == "RuntimeError: Event loop stopped before Future completed."
+    assert (await worker.result("runs_its_own_loop", run_id="r2"))["items_processed"] == 5
+    assert (await worker.result("calls_exit_in_a_task", run_id="r3"))["status"] == "failed"
+    assert not worker.all("leaving")
 
 
 async def test_a_process_pool_works(worker: Any) -> None:

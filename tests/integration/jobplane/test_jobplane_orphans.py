@@ -44,6 +44,7 @@ class Log:
 
 async def main():
     folder = Path(sys.argv[1])
+    folder.mkdir(exist_ok=True)
     plane = JobPlane(python=Path(sys.executable), log=Log())
     await plane.start(Discovery(base_dir=folder, state_dir=folder))
     def heard(link, messages):
@@ -111,6 +112,42 @@ async def test_a_zygote_that_dies_takes_its_workers_and_another_is_started(
     assert plane.restarts == 1
     assert [e.name for e in told[0].extensions] == ["demo"]
     assert "the zygote died; its workers with it {'cause': 'died of SIGKILL'" in plane.log.text()
+
+
+async def test_what_a_job_detached_does_not_outlive_its_zygote(started: Any, gone: Any) -> None:
+    worker = await started.worker()
+    worker.run("detaches")
+    child = (await worker.message("log"))["fields"]["pid"]
+    os.kill(started._current.pid, signal.SIGKILL)
+
+    await gone(child)
+    await worker.exit()
+    await started.worker()
+
+
+async def test_a_new_daemon_ends_what_a_job_of_the_old_one_had_detached(
+    packages: Any, make_plane: Any, tmp_path: Path, gone: Any, alive: Any
+) -> None:
+    packages.add("demo", JOBS)
+    script = tmp_path / "daemon.py"
+    script.write_text(DAEMON)
+    daemon = subprocess.Popen([sys.executable, str(script), str(tmp_path / "state")], stdout=subprocess.PIPE)
+    assert daemon.stdout
+    zygote, worker, child = map(int, (await asyncio.to_thread(daemon.stdout.readline)).split())
+    for pid in (zygote, worker):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (daemon.pid, zygote, worker):
+        os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(daemon.wait)
+    daemon.stdout.close()
+    await gone(zygote, worker)
+    assert alive(child)
+
+    plane = make_plane()
+    await plane.start(plane.request)
+
+    await gone(child)
+    assert "ended processes that a job had left behind {'processes': ['sleep" in plane.log.text()
 
 
 async def test_closing_a_worker_s_channel_ends_it_and_its_children(started: Any, gone: Any) -> None:
