@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from scheduler_web.publish.site import Site, visible_window
 from scheduler_web.publish.theme import Theme, read_templates, theme
 from scheduler_web.publish.workshop import Workshop
 
+_NOT_SHOWN = {"output", "retention_days", "processes", "max_document_bytes", "render_timeout_s"}
 Database = Callable[[], AbstractContextManager[Connection[Any]]]
 Folders = Iterable[tuple[str, Path]]
 
@@ -58,11 +60,16 @@ class Surroundings:
 
 @dataclass(kw_only=True)
 class Build:
-    """`wanted` starts as the live tree's entries; steps put and drop. `staged`: path → its new file."""
+    """`wanted` starts as the live tree's entries; steps put and drop. `staged`: path → its new file;
+    `touched`: path → the live tree's entry, for each path that is to be another; `damaged`: steps of which
+    a file was missing or not as we wrote it.
+    """
 
     around: Surroundings
     workshop: Workshop
     staged: dict[str, Path] = field(default_factory=dict)
+    touched: dict[str, Entry | None] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
     changed: bool = False
     failed: set[str] = field(default_factory=set)
     _number: int = 0
@@ -73,35 +80,24 @@ class Build:
 
     @cached_property
     def index(self) -> Index:
-        return index.load(self.workshop.private / "index")
-
-    @cached_property
-    def live(self) -> Manifest:
-        return self.workshop.manifest(self.workshop.live) or Manifest()
+        return index.load(self.workshop.private)
 
     @cached_property
     def wanted(self) -> Manifest:
-        live = self.live
-        entries = {path: entry for path, entry in live.entries.items() if path not in self.damaged}
-        return Manifest(
-            entries=entries,
-            shapes=list(live.shapes),
-            problems=dict(live.problems),
-            inputs=live.inputs,
-            window=live.window,
-            unfinished=live.unfinished,
-        )
-
-    @cached_property
-    def damaged(self) -> set[str]:
-        """Files of the live tree that are missing or not as we wrote them."""
-        if self.workshop.live is None:
-            return set()
-        return workshop.damaged(self.workshop.tree(self.workshop.live), self.live.entries)
+        """The live tree's, without what is damaged."""
+        live = self.workshop.manifest() or Manifest()
+        if self.workshop.live is not None:
+            for path in workshop.damaged(self.workshop.tree(self.workshop.live), live.entries):
+                self.damaged.add(live.entries[path].step)
+                self.touched[path] = live.entries.pop(path)
+        return live
 
     @cached_property
     def cache(self) -> FragmentCache:
-        return FragmentCache(self.workshop.private / "fragments.sqlite")
+        file = self.workshop.private / "fragments.sqlite"
+        if self.around.dry_run and file.exists():
+            file = Path(shutil.copy(file, self.stage_file()))
+        return FragmentCache(file)
 
     @cached_property
     def scans(self) -> dict[str, Scan]:
@@ -136,11 +132,7 @@ class Build:
 
     @cached_property
     def site(self) -> Site:
-        return Site(self.config, self.index.docs.values(), self.around.now)
-
-    @cached_property
-    def fragments(self) -> dict[str, str]:
-        return self.cache.keys()
+        return Site(self.config, self.index.docs.values(), self.around.now, self.around.zone)
 
     @cached_property
     def shapes(self) -> dict[tuple[Key, ...], int]:
@@ -155,15 +147,17 @@ class Build:
     def page_plan(self) -> tuple[list[Product], list[Problem]]:
         return pages.plan(self.site, self.taken)
 
-    @cached_property
-    def urls(self) -> frozenset[str]:
+    def addresses(self) -> frozenset[str]:
         """Every address that a link within the site may lead to."""
         planned = ("/" + product.path.removesuffix("index.html") for product in self.page_plan[0])
         files = ("/sitemap.xml", "/llms.txt", "/llms-full.txt", "/robots.txt")
-        feed_files = {
-            f"{feed.url}{name}" for feed in feeds.feeds(self.site) for name in ("feed.xml", "atom.xml")
-        }
+        feed_files = (f"{feed.url}{name}" for feed in feeds.feeds(self.site) for name in feeds.FILES)
         return frozenset((*planned, *files, *feed_files, *(f"/{name}" for name in self.taken)))
+
+    @cached_property
+    def settings(self) -> bytes:
+        config = self.config.model_dump(exclude=_NOT_SHOWN)
+        return digest(GENERATOR, renderer(self.config), str(self.around.zone), config)
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -173,29 +167,24 @@ class Build:
             theme=self.theme,
             assets=self.assets,
             cache=self.cache,
-            fragments=self.fragments,
             base_dir=self.around.base_dir,
-            zone=self.around.zone,
-            urls=self.urls,
+            settings=self.settings,
+            addresses=self.addresses,
+            behind=frozenset(self.index.unrendered),
         )
 
+    @cached_property
     def fingerprint(self) -> bytes:
-        """Stands for all that a build is made from, the clock apart."""
+        """Stands for all that a build is made from, the clock apart. Ask for it after step 2."""
         made_of = [(a.name, a.published, a.width, a.height) for a in self.assets.values()]
-        settings = self.config.model_dump(exclude={"output", "retention_days", "processes"})
-        versions = (GENERATOR, RENDERER, str(self.around.zone))
-        return digest(self.index.digest, self.theme.digest, made_of, settings, versions)
+        return digest(self.index.digest, self.theme.digest, made_of, self.settings)
 
     @cached_property
     def unchanged(self) -> bool:
-        """Nothing that files are rendered from differs from the last finished build (ask after step 2)."""
-        if self.live.unfinished or not self.live.entries:
-            return False
-        start, end = self.live.window
-        return start <= self.around.now < end and self.live.inputs == self.fingerprint()
-
-    def window(self) -> tuple[float, float]:
-        return visible_window(self.index.docs.values(), self.around.now)
+        """Nothing that files are rendered from differs from the last finished build."""
+        start, end = self.wanted.window
+        same = start <= self.around.now < end and self.wanted.inputs == self.fingerprint
+        return same and not self.wanted.unfinished
 
     # What steps do
 
@@ -210,33 +199,33 @@ class Build:
         """
         before = self.wanted.entries.get(path)
         if before and before.digest == entry.digest and path not in self.staged:
+            self.changed = True
             self.wanted.entries[path] = entry._replace(
                 size=before.size, mtime_ns=before.mtime_ns, inode=before.inode
             )
             if isinstance(data, Path):
                 data.unlink()
-            self.changed = self.changed or self.wanted.entries[path] != before
             return
         if isinstance(data, bytes):
             file = self.stage_file()
             file.write_bytes(data)
             data = file
         stat = data.stat()
+        self._touch(path, before)
         self.staged[path] = data
         self.wanted.entries[path] = entry._replace(
             size=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino
         )
-        self.changed = True
 
     def keep_only(self, step: str, paths: Mapping[str, Any] | set[str]) -> None:
         """Drop this step's files that are no longer planned."""
         for path in [p for p, e in self.wanted.entries.items() if e.step == step and p not in paths]:
-            self.drop(path)
+            self._touch(path, self.wanted.entries.pop(path))
+            self.staged.pop(path, None)
+            self.wanted.problems.pop(path, None)
 
-    def drop(self, path: str) -> None:
-        del self.wanted.entries[path]
-        self.staged.pop(path, None)
-        self.wanted.problems.pop(path, None)
+    def _touch(self, path: str, before: Entry | None) -> None:
+        self.touched.setdefault(path, before)
         self.changed = True
 
     def note(self, path: str, problems: list[Problem]) -> None:
@@ -248,23 +237,29 @@ class Build:
         else:
             del self.wanted.problems[path]
 
-    def seal(self, unfinished: tuple[str, ...]) -> None:
-        """Note what the finished build was made from."""
-        found = (self.fingerprint(), self.window(), unfinished)
-        wanted = self.wanted
+    def seal(self) -> None:
+        """Note what a build of all steps was made from."""
+        unfinished = tuple(sorted(self.failed))
         if self.unchanged and not unfinished:
             return
-        if found != (wanted.inputs, wanted.window, wanted.unfinished):
-            wanted.inputs, wanted.window, wanted.unfinished = found
-            self.changed = True
+        window = visible_window(self.index.docs.values(), self.around.now)
+        self.wanted.inputs, self.wanted.window, self.wanted.unfinished = self.fingerprint, window, unfinished
+        self.changed = True
 
     def publish(self) -> None:
         """Swap in what the steps made. Raises when it cannot be completed; the readers' site stays whole."""
-        lost = self.damaged - self.staged.keys() - (self.live.entries.keys() - self.wanted.entries.keys())
-        if self.staged or self.wanted.entries.keys() != self.live.entries.keys() or lost:
-            self.workshop.publish(self.wanted, self.staged)
+        if self.touched:
+            self.workshop.publish(self.wanted, self.touched, self.staged)
         elif self.changed:
             self.workshop.save_live(self.wanted)
+        self.workshop.keep(self.wanted)
+        self.index.keep()
+
+
+def renderer(config: PublishConfig) -> str:
+    """What fragments are made with: another one makes all of them anew."""
+    trusted = sorted(name for name, source in config.content_sources.items() if source.trusted_html)
+    return f"{RENDERER} {' '.join(trusted)}"
 
 
 def plain_entry(step: str, data: bytes, inputs: bytes) -> Entry:

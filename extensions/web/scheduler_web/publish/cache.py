@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from scheduler_web.publish.markdown import VERSION, Fragment
+from scheduler_web.publish.markdown import Fragment
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS fragments
@@ -18,20 +18,16 @@ CREATE TABLE IF NOT EXISTS failures
 """
 
 
-def fragment_key(version: str, title: str, *, trusted: bool) -> str:
-    return f"{version} {int(trusted)} {VERSION} {title}"
-
-
 class FragmentCache:
-    """Document id → (key, fragment). Not shared by processes: after a fork it opens the file anew."""
+    """Document id → its last fragment. Not shared by processes: after a fork it opens the file anew."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._pid = -1
         self._connection: sqlite3.Connection | None = None
 
-    def keys(self) -> dict[str, str]:
-        return dict(self._open().execute("SELECT id, key FROM fragments"))
+    def size(self) -> int:
+        return int(self._open().execute("SELECT count(*) FROM fragments").fetchone()[0])
 
     def get(self, identifier: str) -> Fragment:
         """Raises KeyError when there is none."""
@@ -49,6 +45,14 @@ class FragmentCache:
             excerpt=excerpt,
         )
 
+    def keys(self) -> dict[str, str]:
+        """Document id → what its fragment was made from."""
+        return dict(self._open().execute("SELECT id, key FROM fragments"))
+
+    def key(self, identifier: str) -> str | None:
+        row = self._open().execute("SELECT key FROM fragments WHERE id = ?", (identifier,)).fetchone()
+        return row[0] if row else None
+
     def put(self, fragments: Iterable[tuple[str, str, Fragment]]) -> None:
         rows = ((i, key, f.html, json.dumps(f[1:], ensure_ascii=False)) for i, key, f in fragments)
         with self._open() as connection:
@@ -64,10 +68,10 @@ class FragmentCache:
         with self._open() as connection:
             connection.executemany("INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", failures)
 
-    def drop(self, identifiers: Iterable[str]) -> None:
+    def drop(self, identifiers: Collection[str]) -> None:
         with self._open() as connection:
             for table in ("fragments", "failures"):
-                rows = ((identifier,) for identifier in identifiers)
+                rows = [(identifier,) for identifier in identifiers]
                 connection.executemany(f"DELETE FROM {table} WHERE id = ?", rows)  # noqa: S608 (our two names)
 
     def close(self) -> None:

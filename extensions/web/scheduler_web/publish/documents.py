@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from urllib.parse import quote
 from scheduler_web.publish.config import PublishConfig, Source
 from scheduler_web.publish.frontmatter import Page, safe_path
 
+_PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*")
+_TAG_DROPPED = re.compile(r"[^\w.+-]+")
 _NAMESPACE = uuid.UUID("6f7a1d3e-4a57-5d39-9a1c-0f8f2b6a9f10")
 
 
@@ -19,6 +22,9 @@ class Document(NamedTuple):
     """Times are Unix seconds. `url` starts and ends with a slash and is not percent-encoded.
 
     `changed_at` is when an ingestion saw the file change; `version` is the hash of the file's bytes.
+    What follows from the rest is kept with it (`completed` sets it): `modified_at`, when a reader would call
+    it changed; `slugs` of the tags; `mark`, which differs when anything does, and `label`, when a link to it
+    has to be written anew.
     """
 
     id: str
@@ -46,6 +52,10 @@ class Document(NamedTuple):
     body_line: int
     version: str
     changed_at: float | None
+    modified_at: float | None = None
+    slugs: tuple[str, ...] = ()
+    mark: bytes = b""
+    label: bytes = b""
 
     def visible(self, now: float) -> bool:
         return (
@@ -55,14 +65,27 @@ class Document(NamedTuple):
         )
 
     @property
-    def modified_at(self) -> float | None:
-        """When a reader would call it changed: as it says itself, or as we saw, whichever is later."""
-        times = [t for t in (self.published_at, self.updated_at, self.changed_at) if t is not None]
-        return max(times) if times else None
-
-    @property
     def output(self) -> str:
         return page_file(self.url)
+
+
+def completed(document: Document, *, identifier: str, changed_at: float | None) -> Document:
+    """With its final id, and all that follows from its fields."""
+    times = [t for t in (document.published_at, document.updated_at, changed_at) if t is not None]
+    whole = document._replace(
+        id=identifier,
+        changed_at=changed_at,
+        modified_at=max(times, default=None),
+        slugs=tuple(dict.fromkeys(map(tag_slug, document.tags))),
+        mark=b"",
+        label=b"",
+    )
+    shown = (whole.url, whole.title, whole.published_at, whole.description, whole.kind)
+    return whole._replace(mark=digest(*whole)[:12], label=digest(*shown)[:8])
+
+
+def tag_slug(tag: str) -> str:
+    return _TAG_DROPPED.sub("-", tag.lower()).strip("-.") or "tag"
 
 
 def from_meta(meta: Mapping[str, Any], changed_at: float | None) -> Document:
@@ -71,7 +94,15 @@ def from_meta(meta: Mapping[str, Any], changed_at: float | None) -> Document:
     for name in ("tags", "aliases"):
         values[name] = tuple(values[name])
     values["links"] = tuple((title, url) for title, url in values["links"])
-    return Document(**{**values, "changed_at": changed_at})
+    document = Document(**values, changed_at=changed_at)
+    return completed(document, identifier=document.id, changed_at=changed_at)
+
+
+def to_meta(document: Document) -> dict[str, Any]:
+    meta = document._asdict()
+    for name in ("changed_at", "modified_at", "slugs", "mark", "label"):
+        del meta[name]
+    return meta
 
 
 def make(name: str, path: str, page: Page, version: str, config: PublishConfig) -> Document:
@@ -142,6 +173,8 @@ def page_file(url: str) -> str:
 
 def encoded(url: str) -> str:
     """Percent-encoded, for links and feeds."""
+    if _PLAIN.fullmatch(url):
+        return url
     return quote(url, safe="/#?=&;:,@!$'()*+~-._%")
 
 

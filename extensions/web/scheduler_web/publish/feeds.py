@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import NamedTuple
 
 from feedgen.entry import FeedEntry
@@ -37,7 +36,7 @@ def plan(site: Site) -> list[Product]:
     products = []
     for feed in feeds(site):
         for file, render in (("feed.xml", rss), ("atom.xml", atom)):
-            products.append(Product(f"{feed.url[1:]}{file}", partial(render, feed)))
+            products.append(Product(f"{feed.url[1:]}{file}", render, (feed,)))
     return products
 
 
@@ -54,12 +53,12 @@ def feeds(site: Site) -> Iterator[Feed]:
         yield Feed("tag", tag.slug, title, f"Everything tagged {tag.name}", tag.url)
 
 
-def rss(feed: Feed, view: View) -> bytes:
+def rss(view: View, feed: Feed) -> bytes:
     made = _generator(feed, view, "feed.xml")
     return bytes(made.rss_str(pretty=False))
 
 
-def atom(feed: Feed, view: View) -> bytes:
+def atom(view: View, feed: Feed) -> bytes:
     made = _generator(feed, view, "atom.xml")
     return bytes(made.atom_str(pretty=False))
 
@@ -91,6 +90,7 @@ def _generator(feed: Feed, view: View, file: str) -> FeedGenerator:
 
 
 _TYPES = {"feed.xml": "application/rss+xml", "atom.xml": "application/atom+xml"}
+FILES = tuple(_TYPES)
 
 
 def _latest(documents: Sequence[Document]) -> datetime:

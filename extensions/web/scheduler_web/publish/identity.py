@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from scheduler_web.publish.problems import Problem
 from scheduler_web.publish.queries import fetch
 
 if TYPE_CHECKING:
-    from scheduler_web.publish.ingest import Reading, Sources
+    from scheduler_web.publish.ingest import Sources
 
 Key = tuple[str, str, str]
 """(source_id, slug, locale); the source_id is empty where slugs belong to the whole site."""
@@ -21,22 +22,32 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """All documents with their final ids; the ids to write; rows that hold a slug which another now has."""
+    """All documents with their final ids; the ids to write; rows that hold a slug which another now has;
+    and the files that had to stand back."""
 
     documents: list[Document]
-    put: set[str]
+    put: list[str]
     displaced: list[str]
-    conflicts: list[Problem]
+    conflicts: dict[Place, Problem]
 
 
-def settle(
-    connection: Connection[Any], index: Index, sources: Sources, reading: Reading, gone: set[Place]
-) -> Settled:
+Change = tuple[Mapping[Place, Document], Mapping[Place, Document], set[Place]]
+"""(the documents before, those just read, places of the former whose file is gone)"""
+
+
+def settle(connection: Connection[Any], index: Index, sources: Sources, change: Change) -> Settled:
     """Give every document its id: the one of its path, of a vanished file with the same bytes, of a row
     with the same slug, or a new one. Of two documents with one address the first by path is published.
     """
-    before = {(d.source, d.path): d for d in index.docs.values()}
-    candidates = {place: d for place, d in before.items() if place not in gone} | reading.documents
+    before, read, gone = change
+    if (
+        not gone
+        and not index.conflicts
+        and index.stamp
+        and all(_same_place(before, *one) for one in read.items())
+    ):
+        return _edited(before, read)
+    candidates = {place: d for place, d in before.items() if place not in gone} | dict(read)
     order = {name: number for number, name in enumerate(sources.config.content_sources)}
     places = sorted(candidates, key=lambda place: (order[place[0]], place[1]))
     per_site = bool(fetch(connection, "shared_slugs")[0][0])
@@ -46,21 +57,32 @@ def settle(
         return ("" if per_site else sources.source_id(document.source), document.slug, document.locale)
 
     winners, conflicts = _winners(places, candidates, sources, key)
-    conflicts += _foreign(winners, rows, sources, key)
+    conflicts |= _foreign(winners, rows, sources, key)
     ids = _Ids(before=before, gone=gone, rows=rows)
     documents = [ids.give(place, document, key(document)) for place, document in winners.items()]
-    put = {d.id for d, place in zip(documents, winners, strict=True) if place in reading.documents}
-    displaced = [
-        rows[key(d)][0] for d in documents if d.id in put and key(d) in rows and rows[key(d)][0] != d.id
-    ]
+    put = [d.id for d, place in zip(documents, winners, strict=True) if place in read]
+    wanted = {key(d): d.id for d in documents if (d.source, d.path) in read}
+    displaced = [rows[k][0] for k, identifier in wanted.items() if k in rows and rows[k][0] != identifier]
     return Settled(documents=documents, put=put, displaced=displaced, conflicts=conflicts)
 
 
+def _same_place(before: Mapping[Place, Document], place: Place, document: Document) -> bool:
+    known = before.get(place)
+    return known is not None and (known.slug, known.locale, known.url) == document[3:6]
+
+
+def _edited(before: Mapping[Place, Document], read: Mapping[Place, Document]) -> Settled:
+    """The common case: files were edited where they are, and no address changed."""
+    edited = {before[place].id: d._replace(id=before[place].id) for place, d in read.items()}
+    documents = [edited.get(d.id, d) for d in before.values()]
+    return Settled(documents=documents, put=list(edited), displaced=[], conflicts={})
+
+
 def _winners(
-    places: list[Place], candidates: dict[Place, Document], sources: Sources, key: Any
-) -> tuple[dict[Place, Document], list[Problem]]:
+    places: list[Place], candidates: Mapping[Place, Document], sources: Sources, key: Any
+) -> tuple[dict[Place, Document], dict[Place, Problem]]:
     winners: dict[Place, Document] = {}
-    conflicts: list[Problem] = []
+    conflicts: dict[Place, Problem] = {}
     taken: dict[Any, Place] = {}
     for place in places:
         document = candidates[place]
@@ -73,20 +95,20 @@ def _winners(
             f"address {document.url}" if document.url == candidates[holder].url else f'slug "{document.slug}"'
         )
         message = f"not published: it has the same {same} as {sources.shown(holder)}; give one another slug"
-        conflicts.append(Problem(sources.shown(place), 1, message))
+        conflicts[place] = Problem(sources.shown(place), 1, message)
     return winners, conflicts
 
 
-def _foreign(winners: dict[Place, Document], rows: Any, sources: Sources, key: Any) -> list[Problem]:
+def _foreign(winners: dict[Place, Document], rows: Any, sources: Sources, key: Any) -> dict[Place, Problem]:
     """Rows of sources that are not ours are never taken over."""
     ours = {sources.source_id(name) for name in sources.config.content_sources}
-    conflicts = []
+    conflicts = {}
     for place, document in list(winners.items()):
         row = rows.get(key(document))
         if row and row[1] not in ours:
             del winners[place]
             message = f'not published: the database has the slug "{document.slug}" in the source "{row[1]}"'
-            conflicts.append(Problem(sources.shown(place), 1, message))
+            conflicts[place] = Problem(sources.shown(place), 1, message)
     return conflicts
 
 
@@ -94,7 +116,7 @@ class _Ids:
     """Hands out ids, each once."""
 
     def __init__(
-        self, *, before: dict[Place, Document], gone: set[Place], rows: dict[Key, tuple[str, str]]
+        self, *, before: Mapping[Place, Document], gone: set[Place], rows: dict[Key, tuple[str, str]]
     ) -> None:
         self._before = before
         self._rows: dict[Key, tuple[str, str]] = rows
@@ -108,7 +130,7 @@ class _Ids:
         known = self._before.get(place)
         identifier = known.id if known and known.id in self._reserved else self._find(document, key)
         self._given.add(identifier)
-        return document._replace(id=identifier)
+        return document if document.id == identifier else document._replace(id=identifier)
 
     def _find(self, document: Document, key: Key) -> str:
         row = self._rows.get(key)

@@ -2,70 +2,111 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from scheduler_web.publish import store
 from scheduler_web.publish.documents import Document
-from scheduler_web.publish.problems import Problem
+from scheduler_web.publish.problems import Problem, PublishError
+from scheduler_web.publish.scan import FileStat
 
-VERSION = "index 1"
+VERSION = "index 2"
+_documents = store.Kept()
 Place = tuple[str, str]
 """(name of the source, path of the file in it)"""
 
 
 @dataclass(kw_only=True)
 class Index:
-    """`files`: place → (size, mtime_ns, inode, hash). `key`: the configuration that shaped the documents.
+    """`stats`: each source's files as they were last seen. `key`: the configuration that shaped the documents.
 
-    `errors` and `warnings` belong to files as they were last read; `conflicts` are between files.
+    `errors` and `warnings` belong to files as they were last read, `conflicts` lie between files.
+    `unrendered`: documents whose fragment is missing or of another version; `renderer`: what the fragments
+    were made with. `digest` stands for all documents: it is new whenever one is.
     """
 
+    folder: Path
     key: bytes = b""
-    stamp: tuple[int, int] = (-1, 0)
-    files: dict[Place, tuple[int, int, int, str]] = field(default_factory=dict)
-    docs: dict[str, Document] = field(default_factory=dict)
+    stamp: str = ""
+    stats: dict[str, dict[str, FileStat]] = field(default_factory=dict)
     errors: dict[Place, Problem] = field(default_factory=dict)
     warnings: dict[Place, list[Problem]] = field(default_factory=dict)
     conflicts: list[Problem] = field(default_factory=list)
+    unrendered: set[str] = field(default_factory=set)
+    renderer: str = ""
     digest: bytes = b""
+    changed: bool = False
+    _docs: dict[str, Document] | None = None
 
-    def seal(self) -> None:
-        """Set `digest`, which stands for all documents."""
-        lines = [
-            f"{d.id} {d.version} {d.source} {d.path} {d.url} {d.changed_at}\n" for d in self.docs.values()
-        ]
-        joined = "".join(sorted(lines)).encode("utf-8", "surrogatepass")
-        self.digest = blake2b(self.key + joined, digest_size=16).digest()
+    @property
+    def docs(self) -> dict[str, Document]:
+        """By id. Read only when asked for: a run that finds nothing changed does without."""
+        if self._docs is None:
+            file = self.folder / "documents"
+            digest, docs = _documents.take(file) or _load_documents(file)
+            if digest != self.digest:
+                file.unlink(missing_ok=True)
+                raise PublishError(f"{file} was damaged; the next run reads every document anew")
+            self._docs = docs
+        return self._docs
 
-    def save(self, path: Path) -> None:
+    @docs.setter
+    def docs(self, docs: dict[str, Document]) -> None:
+        self._docs = docs
+        self.touch()
+
+    def touch(self) -> None:
+        """The documents are no longer those of the digest."""
+        self.digest = secrets.token_bytes(16)
+        self.changed = True
+
+    def save(self) -> None:
+        if not self.changed:
+            return
+        rows = [tuple(document) for document in self.docs.values()]
+        store.save(self.folder / "documents", VERSION, (self.digest, rows))
         value = (
             self.key,
             self.stamp,
-            self.files,
-            [tuple(document) for document in self.docs.values()],
+            self.stats,
             {place: tuple(problem) for place, problem in self.errors.items()},
             {place: [tuple(p) for p in problems] for place, problems in self.warnings.items()},
             [tuple(problem) for problem in self.conflicts],
+            self.unrendered,
+            self.renderer,
             self.digest,
+            store.stat_of(self.folder / "documents"),
         )
-        store.save(path, VERSION, value)
+        store.save(self.folder / "index", VERSION, value)
+        self.changed = False
+
+    def keep(self) -> None:
+        """For the next run of this process."""
+        if self._docs is not None and not self.changed:
+            _documents.keep(self.folder / "documents", (self.digest, self._docs))
 
 
-def load(path: Path) -> Index:
-    value: Any = store.load(path, VERSION)
-    if value is None:
-        return Index()
-    key, stamp, files, docs, errors, warnings, conflicts, digest = value
+def load(folder: Path) -> Index:
+    value: Any = store.load(folder / "index", VERSION)
+    if value is None or value[-1] != store.stat_of(folder / "documents"):
+        return Index(folder=folder, _docs={})
+    key, stamp, stats, errors, warnings, conflicts, unrendered, renderer, digest, _ = value
     return Index(
+        folder=folder,
         key=key,
         stamp=stamp,
-        files=files,
-        docs={row[0]: Document._make(row) for row in docs},
+        stats=stats,
         errors={place: Problem._make(row) for place, row in errors.items()},
         warnings={place: [Problem._make(row) for row in rows] for place, rows in warnings.items()},
         conflicts=[Problem._make(row) for row in conflicts],
+        unrendered=unrendered,
+        renderer=renderer,
         digest=digest,
     )
+
+
+def _load_documents(file: Path) -> tuple[bytes, dict[str, Document]]:
+    digest, rows = store.load(file, VERSION) or (b"", ())
+    return digest, {row[0]: Document._make(row) for row in rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -20,9 +20,12 @@ from scheduler_web.publish.identity import settle
 from scheduler_web.publish.index import Index, Place
 from scheduler_web.publish.problems import Problem
 from scheduler_web.publish.queries import fetch, query
-from scheduler_web.publish.scan import RACY_NS, Scan, read_file
+from scheduler_web.publish.scan import RACY_NS, FileStat, Scan, read_file
 
 SUFFIXES = (".md", ".markdown")
+UNSEEN: FileStat = (-1, 0, 0)
+"""Of a file that has to be read again by the next run."""
+
 PARSER = 1
 """Raise when the same bytes give another document."""
 
@@ -66,96 +69,109 @@ class Reading:
     bodies: dict[Place, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    read: int
-    written: int
-    withdrawn: int
-
-
-def ingest(connection: Connection[Any], index: Index, sources: Sources, now: float) -> Summary:
+def ingest(connection: Connection[Any], index: Index, sources: Sources, now: float) -> None:
     """Bring table and index up to date with the files. One transaction, the caller's.
 
     A file that cannot be read keeps its last good document; its problem stays in `index.errors`.
     A source whose folder is missing is left as it is (it may be a mount that is late).
     """
     stamp = _stamp(connection, sources)
-    enabled = {n for n, s in sources.config.content_sources.items() if s.enabled}
-    missing = enabled - set(sources.scans)
     if index.stamp != stamp or index.key != sources.key:
         _start_over(connection, index, sources)
-    current = {(n, path): s for n, scan in sources.scans.items() for path, s in _markdown(scan)}
-    changed = [place for place, stat in current.items() if index.files.get(place, ())[:3] != stat]
-    gone = [place for place in _places(index) if place not in current and place[0] not in missing]
-    if not changed and not gone and index.stamp == stamp:
+    elif all(index.stats.get(name) == scan.files for name, scan in sources.scans.items()) and not (
+        index.stats.keys() - sources.config.content_sources.keys()
+    ):
         if _forget(connection, sources, now):
-            index.stamp = _stamp(connection, sources)
-        return Summary(read=0, written=0, withdrawn=0)
-    reading = _read(index, sources, changed, current)
-    written, withdrawn = _write(connection, index, sources, (reading, set(gone), now))
+            index.stamp, index.changed = _stamp(connection, sources), True
+        return
+    index.changed = True
+    places = {(document.source, document.path): document for document in index.docs.values()}
+    reading = _read(index, sources, places)
+    gone = _gone(index, sources, places)
+    if reading.documents or gone or index.stamp != stamp:
+        _write(connection, index, sources, (reading, places, gone, now))
     _forget(connection, sources, now)
     index.stamp = _stamp(connection, sources)
-    index.seal()
-    return Summary(read=len(changed), written=written, withdrawn=withdrawn)
 
 
-def _stamp(connection: Connection[Any], sources: Sources) -> tuple[int, int]:
+def _stamp(connection: Connection[Any], sources: Sources) -> str:
     names = [sources.source_id(name) for name in sources.config.content_sources]
-    count, mark = fetch(connection, "stamp", source_ids=names)[0]
-    return count, mark
-
-
-def _places(index: Index) -> set[Place]:
-    return {(d.source, d.path) for d in index.docs.values()} | index.files.keys()
-
-
-def _markdown(scan: Scan) -> Iterable[tuple[str, tuple[int, int, int]]]:
-    return ((path, stat) for path, stat in scan.files.items() if path.endswith(SUFFIXES))
+    return f"seen {fetch(connection, 'stamp', source_ids=names)[0][0]}"
 
 
 def _start_over(connection: Connection[Any], index: Index, sources: Sources) -> None:
     """The table is not as we left it, or documents would be made differently now: read every file."""
-    index.docs.clear()
-    index.files.clear()
-    index.errors.clear()
-    index.warnings.clear()
-    index.key = sources.key
+    docs: dict[str, Document] = {}
+    for problems in (index.errors, index.warnings, index.stats):
+        problems.clear()
+    index.key, index.stamp = sources.key, ""
     for _, source, _, _, meta, changed_at, withdrawn in fetch(connection, "records"):
-        if not withdrawn:
-            document = documents.from_meta(meta, changed_at)
-            settings = sources.config.content_sources.get(source)
-            if settings:
-                site_language = sources.config.site.language
-                url = documents.document_url(settings, document.slug, document.locale, site_language)
-                document = document._replace(url=url)
-            index.docs[document.id] = document
+        if withdrawn:
+            continue
+        document = documents.from_meta(meta, changed_at)
+        settings = sources.config.content_sources.get(source)
+        if settings:
+            language = sources.config.site.language
+            url = documents.document_url(settings, document.slug, document.locale, language)
+            document = documents.completed(
+                document._replace(url=url), identifier=document.id, changed_at=changed_at
+            )
+        docs[document.id] = document
+    index.docs = docs
+    index.unrendered = set(docs)
 
 
-def _read(
-    index: Index, sources: Sources, changed: list[Place], current: Mapping[Place, tuple[int, int, int]]
-) -> Reading:
-    reading = Reading()
-    for place in changed:
+def _gone(index: Index, sources: Sources, places: Mapping[Place, Document]) -> set[Place]:
+    """Documents and problems whose file is no longer there. Those of a folder that is missing stay."""
+    enabled = {name for name, source in sources.config.content_sources.items() if source.enabled}
+    missing = enabled - sources.scans.keys()
+    gone = {
+        place
+        for place in (*places, *index.errors, *index.warnings)
+        if place[0] not in missing
+        and (place[0] not in sources.scans or place[1] not in sources.scans[place[0]].files)
+    }
+    for place in gone:
         index.errors.pop(place, None)
         index.warnings.pop(place, None)
-        shown = sources.shown(place)
-        started_ns = time.time_ns()
-        try:
-            data = read_file(sources.folder(place[0]) / place[1], sources.config.max_document_bytes)
-            if data is None:
-                limit = sources.config.max_document_bytes
-                raise frontmatter.FrontMatterError(0, f"larger than max_document_bytes ({limit:,})")
-            version = blake2b(data, digest_size=16).hexdigest()
-            size, mtime_ns, inode = current[place]
-            settled = mtime_ns < started_ns - RACY_NS
-            index.files[place] = (size if settled else -1, mtime_ns, inode, version)
-            _take(index, sources, reading, (place, data, version))
-        except frontmatter.FrontMatterError as error:
-            index.errors[place] = Problem(shown, error.line, str(error))
-        except OSError as error:
-            index.files.pop(place, None)
-            index.errors[place] = Problem(shown, 0, f"cannot be read: {error.strerror}")
+    for name in index.stats.keys() - enabled:
+        del index.stats[name]
+    return gone & places.keys()
+
+
+def _read(index: Index, sources: Sources, places: Mapping[Place, Document]) -> Reading:
+    reading = Reading()
+    for name, found in sources.scans.items():
+        before = index.stats.get(name, {})
+        seen = dict(found.files)
+        for path, stat in found.files.items():
+            if path.endswith(SUFFIXES) and before.get(path) != stat:
+                settled = _read_one(index, sources, reading, ((name, path), places.get((name, path))))
+                if not settled or stat[1] >= time.time_ns() - RACY_NS:
+                    seen[path] = UNSEEN
+        index.stats[name] = seen
     return reading
+
+
+def _read_one(index: Index, sources: Sources, reading: Reading, file: tuple[Place, Document | None]) -> bool:
+    """Whether the file could be read at all. One with the same bytes as before needs no parsing."""
+    place, known = file
+    index.warnings.pop(place, None)
+    failed = index.errors.pop(place, None)
+    try:
+        data = read_file(sources.folder(place[0]) / place[1], sources.config.max_document_bytes)
+        if data is None:
+            limit = sources.config.max_document_bytes
+            raise frontmatter.FrontMatterError(0, f"larger than max_document_bytes ({limit:,})")
+        version = blake2b(data, digest_size=16).hexdigest()
+        if known is None or known.version != version or failed or not index.stamp:
+            _take(index, sources, reading, (place, data, version))
+    except frontmatter.FrontMatterError as error:
+        index.errors[place] = Problem(sources.shown(place), error.line, str(error))
+    except OSError as error:
+        index.errors[place] = Problem(sources.shown(place), 0, f"cannot be read: {error.strerror}")
+        return False
+    return True
 
 
 def _take(index: Index, sources: Sources, reading: Reading, file: tuple[Place, bytes, str]) -> None:
@@ -175,44 +191,48 @@ def _take(index: Index, sources: Sources, reading: Reading, file: tuple[Place, b
 
 
 def _write(
-    connection: Connection[Any], index: Index, sources: Sources, change: tuple[Reading, set[Place], float]
-) -> tuple[int, int]:
-    """Returns the numbers of documents put and withdrawn."""
-    reading, gone, now = change
-    settled = settle(connection, index, sources, reading, gone)
-    kept: dict[str, Document] = {}
+    connection: Connection[Any],
+    index: Index,
+    sources: Sources,
+    change: tuple[Reading, Mapping[Place, Document], set[Place], float],
+) -> None:
+    reading, places, gone, now = change
+    settled = settle(connection, index, sources, (places, reading.documents, gone))
+    docs: dict[str, Document] = {}
     for document in settled.documents:
         before = index.docs.get(document.id)
+        if document is before:
+            docs[document.id] = document
+            continue
         changed_at = before.changed_at if before else None
         if before and before.version != document.version:
             changed_at = now
-        kept[document.id] = document._replace(changed_at=changed_at)
-    put = [(kept[d.id], reading.bodies[(d.source, d.path)]) for d in settled.documents if d.id in settled.put]
-    withdrawn = [identifier for identifier in index.docs if identifier not in kept]
-    _put(connection, sources, put, settled.displaced, now)
-    connection.execute(query("withdraw_content"), {"ids": withdrawn, "now": now})
-    connection.execute(query("withdraw_records"), {"ids": withdrawn, "now": now})
-    index.docs, index.conflicts = kept, settled.conflicts
-    for place in gone:
-        index.files.pop(place, None)
-        index.errors.pop(place, None)
-        index.warnings.pop(place, None)
-    return len(put), len(withdrawn)
+        docs[document.id] = documents.completed(document, identifier=document.id, changed_at=changed_at)
+    put = [(docs[i], reading.bodies[(docs[i].source, docs[i].path)]) for i in settled.put]
+    withdrawn = [identifier for identifier in index.docs if identifier not in docs]
+    _put(connection, sources, (put, settled.displaced, now))
+    if withdrawn:
+        connection.execute(query("withdraw_content"), {"ids": withdrawn, "now": now})
+        connection.execute(query("withdraw_records"), {"ids": withdrawn, "now": now})
+    index.unrendered = (index.unrendered | set(settled.put)) & docs.keys()
+    index.docs, index.conflicts = docs, list(settled.conflicts.values())
+    for name, path in settled.conflicts:
+        index.stats[name][path] = UNSEEN
 
 
 def _put(
-    connection: Connection[Any],
-    sources: Sources,
-    put: list[tuple[Document, str]],
-    displaced: list[str],
-    now: float,
+    connection: Connection[Any], sources: Sources, change: tuple[list[tuple[Document, str]], list[str], float]
 ) -> None:
+    put, displaced, now = change
     with connection.cursor() as cursor:
-        moving = [{"id": d.id, "slug": d.slug} for d, _ in put] + [{"id": i, "slug": ""} for i in displaced]
         if displaced:
+            moving = [{"id": d.id, "slug": d.slug} for d, _ in put] + [
+                {"id": i, "slug": ""} for i in displaced
+            ]
             cursor.executemany(query("free_slug"), moving)
-        cursor.executemany(query("put_content"), [_row(d, body, sources, now) for d, body in put])
-        cursor.executemany(query("put_record"), [_record(d) for d, _ in put])
+        if put:
+            cursor.executemany(query("put_content"), [_row(d, body, sources, now) for d, body in put])
+            cursor.executemany(query("put_record"), [_record(d) for d, _ in put])
 
 
 def _row(document: Document, body: str, sources: Sources, now: float) -> dict[str, Any]:
@@ -233,15 +253,13 @@ def _row(document: Document, body: str, sources: Sources, now: float) -> dict[st
 
 
 def _record(document: Document) -> dict[str, Any]:
-    meta = document._asdict()
-    changed_at = meta.pop("changed_at")
     return {
         "id": document.id,
         "source": document.source,
         "path": document.path,
         "hash": document.version,
-        "meta": json.dumps(meta),
-        "changed_at": changed_at,
+        "meta": json.dumps(documents.to_meta(document)),
+        "changed_at": document.changed_at,
     }
 
 

@@ -5,34 +5,45 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from scheduler_web.publish.assets import Asset
 from scheduler_web.publish.cache import FragmentCache
-from scheduler_web.publish.documents import Document, digest
+from scheduler_web.publish.documents import Document
 from scheduler_web.publish.manifest import Key
-from scheduler_web.publish.site import Site, combine, label
+from scheduler_web.publish.site import Site
 from scheduler_web.publish.theme import Theme
 
-GENERATOR = 1
+GENERATOR = 2
 """Raise when the same inputs give other bytes."""
+
+Shape = tuple[Key, ...]
 
 
 @dataclass(kw_only=True)
 class Inputs:
-    """Everything that pages are made from, at one instant."""
+    """Everything that pages are made from, at one instant.
+
+    `behind`: ids of documents whose fragment is not of their present version. `settings` stands for
+    configuration and versions. `addresses` gives every address of the site that a link may name.
+    """
 
     site: Site
     theme: Theme
     assets: Mapping[str, Asset]
     cache: FragmentCache
-    fragments: Mapping[str, str]
-    """Document id → key of its fragment in the cache."""
     base_dir: Path
-    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
-    urls: frozenset[str] = frozenset()
-    """Every address of the site that a link may name, pages with their final slash."""
+    settings: bytes
+    addresses: Callable[[], frozenset[str]]
+    behind: frozenset[str] = frozenset()
+    _values: dict[Key, bytes] = field(default_factory=dict)
+    _shapes: dict[int, tuple[tuple[OwnDigest, ...], bytes]] = field(default_factory=dict)
+
+    @cached_property
+    def urls(self) -> frozenset[str]:
+        return self.addresses()
 
     @cached_property
     def by_file(self) -> Mapping[str, Document]:
@@ -50,110 +61,102 @@ class Inputs:
             if len(parts) == 3 and parts[1] in sources
         }
 
-    @cached_property
-    def settings(self) -> str:
-        config = self.site.config
-        parts = (
-            GENERATOR,
-            str(self.zone),
-            config.model_dump(exclude={"output", "retention_days", "processes"}),
-        )
-        return digest(*parts).hex()
-
     def file_of(self, document: Document) -> str:
         return f"{self.site.config.content_sources[document.source].path.rstrip('/')}/{document.path}"
 
     def source_file(self, document: Document) -> Path:
         return self.base_dir / self.file_of(document)
 
-    def version(self, document: Document) -> str:
+    def mark(self, document: Document) -> bytes:
         """Changes whenever the document's page would."""
-        return f"{document.version}{document.changed_at}{document.url}{self.fragments.get(document.id)}"
+        return document.mark + b"behind" if document.id in self.behind else document.mark
 
-    def digest_of(self, shape: tuple[Key, ...], subject: str) -> bytes:
-        """The digest of everything that `shape` names, "@" being `subject`."""
-        own, fixed = self._shape(shape)
+    def digest_of(self, number: int, shapes: Sequence[Shape], subject: str) -> bytes:
+        """Of everything that the shape of this number names, "@" being the document whose id is `subject`.
+
+        Short pieces one after the other: this is asked of every page in every build that is not idle.
+        """
+        own, fixed = self._shapes.get(number) or self._shape(number, shapes[number])
         if not own:
-            return combine([fixed])
-        return combine([fixed, *(self._own(key, subject) for key in own)])
-
-    def _shape(self, shape: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
-        """(keys of the subject's own, the rest's common text), computed once for a shape."""
-        known = self._shapes.get(shape)
-        if known is None:
-            own = tuple(key for key in shape if "@" in key)
-            fixed = "\1".join(self._value(key) for key in shape if "@" not in key)
-            known = self._shapes[shape] = (own, fixed)
-        return known
-
-    @cached_property
-    def _shapes(self) -> dict[tuple[Key, ...], tuple[tuple[Key, ...], str]]:
-        return {}
-
-    @cached_property
-    def _values(self) -> dict[Key, str]:
-        return {}
-
-    def _own(self, key: Key, subject: str) -> str:
+            return fixed
         document = self.site.documents.get(subject)
-        return _OF_DOCUMENT[key[0]](self, document) if document else ""
+        return fixed + b"".join([part(self, document) for part in own]) if document else b""
 
-    def _value(self, key: Key) -> str:
+    def _shape(self, number: int, shape: Shape) -> tuple[tuple[OwnDigest, ...], bytes]:
+        own = tuple(_OWN[key[0]] for key in shape if "@" in key)
+        fixed = blake2b(b"\1".join([self._value(key) for key in shape if "@" not in key]), digest_size=12)
+        self._shapes[number] = found = (own, fixed.digest())
+        return found
+
+    def _value(self, key: Key) -> bytes:
         value = self._values.get(key)
         if value is None:
             value = self._values[key] = _DIGESTS[key[0]](self, *key[1:])
         return value
 
-    def _versions(self, documents: Iterable[Document]) -> str:
-        return "\n".join(self.version(d) for d in documents)
+    def marks(self, documents: Iterable[Document]) -> bytes:
+        if not self.behind:
+            return b"".join([d.mark for d in documents])
+        return b"".join([self.mark(d) for d in documents])
 
 
-def _near(i: Inputs, document: Document) -> str:
-    return "\2".join(label(d) if d else "" for d in i.site.neighbours(document))
+OwnDigest = Callable[[Inputs, Document], bytes]
 
 
-def _related(i: Inputs, document: Document) -> str:
-    return "\2".join(label(d) for d in i.site.related(document))
+def _labels(documents: Iterable[Document]) -> bytes:
+    return b"".join([d.label for d in documents])
 
 
-def _alternates(i: Inputs, document: Document) -> str:
-    return "\2".join(d.locale + d.url for d in i.site.translations.get(document.id, ()))
+def _near(i: Inputs, document: Document) -> bytes:
+    return i.site.near_labels[document.id]
 
 
-def _list(i: Inputs, source: str, number: int) -> str:
+def _related(i: Inputs, document: Document) -> bytes:
+    return i.site.related_labels[document.id]
+
+
+def _alternates(i: Inputs, document: Document) -> bytes:
+    return _labels(i.site.translations.get(document.id, ()))
+
+
+def _of(part: OwnDigest) -> Callable[[Inputs, str], bytes]:
+    def value(i: Inputs, identifier: str) -> bytes:
+        document = i.site.documents.get(identifier)
+        return part(i, document) if document else b""
+
+    return value
+
+
+def _list(i: Inputs, source: str, number: int) -> bytes:
     members = i.site.lists.get(source, [])
-    return f"{i.site.page_count(len(members))}\2{i._versions(i.site.page_of(members, number))}"
+    return b"%d " % i.site.page_count(len(members)) + i.marks(i.site.page_of(members, number))
 
 
-def _tag(i: Inputs, slug: str, number: int) -> str:
+def _tag(i: Inputs, slug: str, number: int) -> bytes:
     tag = i.site.tags.get(slug)
     if tag is None:
-        return ""
+        return b""
     count = i.site.page_count(len(tag.documents))
-    return f"{tag.name}\2{count}\2{i._versions(i.site.page_of(tag.documents, number))}"
+    return f"{tag.name}\2{count}\2".encode() + i.marks(i.site.page_of(tag.documents, number))
 
 
-def _asset(i: Inputs, name: str) -> str:
+def _asset(i: Inputs, name: str) -> bytes:
     asset = i.assets.get(name)
-    return f"{asset.published} {asset.width} {asset.height}" if asset else ""
+    return f"{asset.published} {asset.width} {asset.height}".encode() if asset else b""
 
 
-def _link(i: Inputs, file: str) -> str:
+def _link(i: Inputs, file: str) -> bytes:
     document = i.by_file.get(file)
-    return document.url if document else ""
+    return document.url.encode() if document else b""
 
 
-def _at(i: Inputs, url: str) -> str:
+def _at(i: Inputs, url: str) -> bytes:
     document = i.site.by_url.get(url)
-    return i.version(document) if document else ""
+    return i.mark(document) if document else b""
 
 
-def _anchors(i: Inputs, identifier: str) -> str:
-    return i.fragments.get(identifier, "")
-
-
-def _feed(i: Inputs, kind: str, name: str) -> str:
-    return i._versions(feed_documents(i.site, kind, name))
+def _feed(i: Inputs, kind: str, name: str) -> bytes:
+    return i.marks(feed_documents(i.site, kind, name))
 
 
 def feed_documents(site: Site, kind: str, name: str) -> list[Document]:
@@ -162,33 +165,41 @@ def feed_documents(site: Site, kind: str, name: str) -> list[Document]:
         members: Sequence[Document] = site.tags[name].documents if name in site.tags else ()
     else:
         members = site.lists.get(name, ()) if kind == "source" else site.posts
-    dated = [d for d in members if d.published_at is not None]
-    return dated[: site.config.feed_entries]
+    return list(islice((d for d in members if d.published_at is not None), site.config.feed_entries))
 
 
-_OF_DOCUMENT: dict[str, Callable[[Inputs, Document], str]] = {
-    "doc": Inputs.version,
+def _tags(i: Inputs) -> bytes:
+    return "\n".join([f"{t.slug} {t.name} {len(t.documents)}" for t in i.site.tags.values()]).encode()
+
+
+def _years(i: Inputs) -> bytes:
+    return repr([(year, len(members)) for year, members in i.site.years.items()]).encode()
+
+
+_OWN: dict[str, OwnDigest] = {
+    "doc": Inputs.mark,
     "near": _near,
     "related": _related,
     "alternates": _alternates,
 }
-_DIGESTS: dict[str, Callable[..., str]] = {
-    **{name: lambda i, identifier, name=name: i._own((name, "@"), identifier) for name in _OF_DOCUMENT},
+_DIGESTS: dict[str, Callable[..., bytes]] = {
+    **{name: _of(part) for name, part in _OWN.items()},
     "site": lambda i: i.settings,
-    "template": lambda i, name: i.theme.digest_of(name),
+    "template": lambda i, name: i.theme.digest_of(name).encode(),
     "asset": _asset,
     "list": _list,
     "tag": _tag,
-    "tags": lambda i: "\n".join(f"{t.slug} {t.name} {len(t.documents)}" for t in i.site.tags.values()),
-    "years": lambda i: "\n".join(f"{year} {len(members)}" for year, members in i.site.years.items()),
-    "year": lambda i, year: "\n".join(map(label, i.site.years.get(year, ()))),
-    "nav": lambda i, source: "\n".join(map(label, i.site.lists.get(source, ()))),
-    "latest": lambda i, count: i._versions(i.site.posts[:count]),
+    "tags": _tags,
+    "years": _years,
+    "year": lambda i, year: _labels(i.site.years.get(year, ())),
+    "nav": lambda i, source: _labels(i.site.lists.get(source, ())),
+    "latest": lambda i, count: i.marks(i.site.posts[:count]),
     "feed": _feed,
     "link": _link,
     "at": _at,
-    "anchors": _anchors,
-    "url": lambda i, url: "1" if url in i.urls else "",
-    "all": lambda i: i._versions(i.site.documents.values()),
+    "anchors": _of(Inputs.mark),
+    "url": lambda i, url: b"1" if url in i.urls else b"",
+    "first": lambda i, count: b"%d " % len(i.site.documents) + i.marks(islice(i.site.in_order(), count)),
+    "labels": lambda i: b"".join([d.label for d in i.site.in_order()]),
+    "all": lambda i: i.marks(i.site.in_order()),
 }
-__all__ = ["GENERATOR", "Inputs", "feed_documents"]

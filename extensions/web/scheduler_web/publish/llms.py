@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from scheduler_web.publish.documents import Document, encoded
 from scheduler_web.publish.products import Product
@@ -18,13 +17,13 @@ Bodies = Callable[[list[str]], dict[str, str]]
 def plan(site: Site, bodies: Bodies) -> list[Product]:
     return [
         Product("llms.txt", short),
-        Product("llms-full.txt", partial(full, bodies)),
+        Product("llms-full.txt", full, (bodies,)),
     ]
 
 
 def short(view: View) -> bytes:
     """A heading, a summary, a paragraph, then every document under its source's name."""
-    view.look("all")
+    view.look("labels")
     site = view.inputs.site
     lines = [*_head(site)]
     for name, source in site.sources.items():
@@ -39,9 +38,8 @@ def short(view: View) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def full(bodies: Bodies, view: View) -> bytes:
+def full(view: View, bodies: Bodies) -> bytes:
     """The documents themselves, in the order of llms.txt, as many as the configured size takes."""
-    view.look("all")
     site = view.inputs.site
     parts = ["\n".join(_head(site))]
     size, left = len(parts[0].encode()), 0
@@ -52,6 +50,7 @@ def full(bodies: Bodies, view: View) -> bytes:
             left = len(site.documents) - len(parts) + 1
             break
         parts.append(part)
+    view.look("first", len(parts))
     if left:
         parts.append(f"\n{left} more documents are listed in {view.absolute('/llms.txt')}\n")
     return "".join(parts).encode()
@@ -59,7 +58,7 @@ def full(bodies: Bodies, view: View) -> bytes:
 
 def _texts(site: Site, bodies: Bodies) -> Iterator[tuple[Document, str]]:
     """Few at a time: most sites have more text than the file may hold."""
-    ordered = [document for name in site.sources for document in site.lists[name]]
+    ordered = list(site.in_order())
     for start in range(0, len(ordered), 50):
         some = ordered[start : start + 50]
         found = bodies([d.id for d in some])
@@ -87,9 +86,11 @@ def _head(site: Site) -> list[str]:
 
 def _entry(view: View, document: Document) -> str:
     notes = document.description
-    title = re.sub(r"([\[\]\\])", r"\\\1", _line(document.title))
+    title = document.title
+    if "[" in title or "]" in title or "\\" in title:
+        title = re.sub(r"([\[\]\\])", r"\\\1", title)
     url = view.absolute(encoded(document.url)).replace("(", "%28").replace(")", "%29")
-    return f"- [{title}]({url}): {_line(notes)}" if notes else f"- [{title}]({url})"
+    return f"- [{title}]({url}): {notes}" if notes else f"- [{title}]({url})"
 
 
 def _line(text: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from scheduler_web.publish.documents import Document, encoded, page_file
@@ -17,86 +16,95 @@ WORDS_PER_MINUTE = 200
 Context = dict[str, Any]
 
 
-def plan(site: Site, files: Container[str]) -> tuple[list[Product], list[Problem]]:
+def plan(site: Site, files: frozenset[str]) -> tuple[list[Product], list[Problem]]:
     """Every page, and what could not be placed. A document at a list's address becomes its introduction.
 
     `files` are the site's other files: none of them can be a folder as well.
     """
     pages: dict[str, Product] = {}
     problems: list[Problem] = []
-    lists = {site.list_url(name): name for name in site.sources if site.list_url(name)}
+    lists = {url: name for name in site.sources if (url := site.list_url(name))}
+    folders = frozenset(name.partition("/")[0] for name in files) | _FILES
     for document in site.documents.values():
-        if document.url in lists or document.url == "/":
+        url = document.url
+        if url in lists or url == "/":
             continue
-        if blocked := _blocked(document.url, files):
-            shown = f"{site.config.content_sources[document.source].path}/{document.path}"
-            problems.append(
-                Problem(shown, 1, f"not published: /{blocked} is a file, so {document.url} cannot be")
-            )
+        if blocked := _blocked(url, files, folders):
+            message = f"not published: /{blocked} is a file, so {url} cannot be"
+            problems.append(Problem(_shown(site, document), 1, message))
             continue
-        _add(pages, document.url, partial(article, document), document.id)
-    for url, make in _collections(site, lists):
-        if page_file(url) not in pages:
-            _add(pages, url, make, "")
-    for document in sorted(site.documents.values(), key=lambda d: d.url):
+        path = f"{url[1:]}index.html"
+        pages[path] = Product(path, article, (document,), document.id)
+    for url, make, arguments in _collections(site, lists):
+        path = page_file(url)
+        if path not in pages:
+            pages[path] = Product(path, make, arguments)
+    _add_aliases(site, pages, problems, (files, folders))
+    pages["404.html"] = Product("404.html", not_found)
+    return list(pages.values()), problems
+
+
+def _add_aliases(
+    site: Site,
+    pages: dict[str, Product],
+    problems: list[Problem],
+    taken: tuple[Container[str], Container[str]],
+) -> None:
+    with_aliases = [d for d in site.documents.values() if d.aliases]
+    for document in sorted(with_aliases, key=lambda d: d.url):
         for alias in document.aliases:
-            if page_file(alias) in pages or _blocked(alias, files):
-                shown = f"{site.config.content_sources[document.source].path}/{document.path}"
-                problems.append(Problem(shown, 1, f"the alias {alias} is the address of another page"))
+            path = page_file(alias)
+            if path in pages or _blocked(alias, *taken):
+                message = f"the alias {alias} is the address of another page"
+                problems.append(Problem(_shown(site, document), 1, message))
             else:
-                _add(pages, alias, partial(redirect, document), document.id)
-    pages["404.html"] = Product("404.html", partial(_encode, not_found))
-    return [pages[path] for path in sorted(pages)], problems
+                pages[path] = Product(path, redirect, (document,), document.id)
 
 
-_FILES = frozenset(("404.html", "sitemap.xml", "robots.txt", "llms.txt", "llms-full.txt"))
+_FILES = frozenset(("assets", "404.html", "sitemap.xml", "robots.txt", "llms.txt", "llms-full.txt"))
 
 
-def _blocked(url: str, files: Container[str]) -> str:
+def _blocked(url: str, files: Container[str], folders: Container[str]) -> str:
     """The part of the address that is the name of a file, if one is."""
+    first = url[1:].partition("/")[0]
+    if first not in folders and ".html" not in url and ".xml" not in url:
+        return ""
     parts = url.strip("/").split("/")
     names = ("/".join(parts[:end]) for end in range(1, len(parts) + 1))
-    special = (n for n in names if n in files or n in _FILES or n.endswith((".html", "feed.xml", "atom.xml")))
-    return next(special, "assets" if parts[0] == "assets" else "")
+    endings = (".html", "feed.xml", "atom.xml")
+    return next((n for n in names if n in files or n in _FILES or n.endswith(endings)), "")
 
 
-def _add(pages: dict[str, Product], url: str, make: Callable[[View], str], subject: str) -> None:
-    path = page_file(url)
-    pages[path] = Product(path, partial(_encode, make), subject)
+def _shown(site: Site, document: Document) -> str:
+    return f"{site.config.content_sources[document.source].path.rstrip('/')}/{document.path}"
 
 
-def _encode(make: Callable[[View], str], view: View) -> bytes:
-    return make(view).encode("utf-8", "replace")
-
-
-def _collections(site: Site, lists: dict[str | None, str]) -> Iterator[tuple[str, Callable[[View], str]]]:
-    yield "/", home
+def _collections(
+    site: Site, lists: dict[str, str]
+) -> Iterator[tuple[str, Callable[..., str], tuple[Any, ...]]]:
+    yield "/", home, ()
     for url, name in lists.items():
-        for number in range(1, site.page_count(len(_members(site, name))) + 1):
-            yield _page_url(str(url), number), partial(listing, name, number)
+        for number in range(1, site.page_count(len(site.lists[name])) + 1):
+            yield _page_url(url, number), listing, (name, number)
     if site.tags:
-        yield "/tags/", tag_index
+        yield "/tags/", tag_index, ()
     for tag in site.tags.values():
         for number in range(1, site.page_count(len(tag.documents)) + 1):
-            yield _page_url(tag.url, number), partial(tag_page, tag.slug, number)
+            yield _page_url(tag.url, number), tag_page, (tag.slug, number)
     if site.posts:
-        yield "/archive/", archive
+        yield "/archive/", archive, ()
     for year in site.years:
-        yield f"/archive/{year}/", partial(archive_year, year)
+        yield f"/archive/{year}/", archive_year, (year,)
 
 
 def _page_url(url: str, number: int) -> str:
     return url if number == 1 else f"{url}page/{number}/"
 
 
-def _members(site: Site, name: str) -> Sequence[Document]:
-    return site.lists[name]
-
-
 # One function for each kind of page. Each returns the page's text.
 
 
-def article(document: Document, view: View) -> str:
+def article(view: View, document: Document) -> str:
     fragment = _fragment(view, document)
     kind = f"{document.kind}.html"
     view.look("template", kind)
@@ -132,7 +140,7 @@ def home(view: View) -> str:
     return _render(view, "home.html", context)
 
 
-def listing(name: str, number: int, view: View) -> str:
+def listing(view: View, name: str, number: int) -> str:
     site = view.inputs.site
     source, url = site.sources[name], str(site.list_url(name))
     document = site.by_url.get(url)
@@ -155,7 +163,7 @@ def listing(name: str, number: int, view: View) -> str:
     return _render(view, "list.html", context)
 
 
-def tag_page(slug: str, number: int, view: View) -> str:
+def tag_page(view: View, slug: str, number: int) -> str:
     view.look("tag", slug, number)
     tag = view.inputs.site.tags[slug]
     context = _page_context(view, tag.name, f"Everything tagged {tag.name}", _page_url(tag.url, number))
@@ -182,7 +190,7 @@ def archive(view: View) -> str:
     return _render(view, "archive.html", context)
 
 
-def archive_year(year: int, view: View) -> str:
+def archive_year(view: View, year: int) -> str:
     view.look("year", year)
     context = _page_context(view, str(year), f"Everything published in {year}", f"/archive/{year}/")
     months: dict[str, list[Any]] = {}
@@ -194,7 +202,7 @@ def archive_year(year: int, view: View) -> str:
     return _render(view, "archive.html", context)
 
 
-def redirect(document: Document, view: View) -> str:
+def redirect(view: View, document: Document) -> str:
     view.look("doc", document.id)
     context = _page_context(view, document.title, "", document.url)
     return _render(view, "redirect.html", context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def publish(
     """
     config: PublishConfig = ctx.config
     workshop = Workshop(ctx.base_dir / config.output)
-    with workshop.opened(cancelled=lambda: ctx.cancelled), _database(ctx) as database:
+    with _few_collections(), workshop.opened(cancelled=lambda: ctx.cancelled), _database(ctx) as database:
         build = Build(around=_surroundings(ctx, database, clock()), workshop=workshop)
         failures: list[str] = []
         durations: list[tuple[float, str]] = []
@@ -55,6 +56,17 @@ def publish(
                 failures.append(f"{step.name}: {error}")
         ctx.progress(len(steps), len(steps))
         return _finish(ctx, build, (steps, failures, max(durations)))
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Thousands of documents come to stay: looking through them for cycles again and again finds none."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _run(ctx: JobContext, build: Build, step: Step) -> str | None:
@@ -120,20 +132,20 @@ def _finish(
     ctx: JobContext, build: Build, ran: tuple[Sequence[Step], list[str], tuple[float, str]]
 ) -> JobResult:
     steps, failures, slowest = ran
-    complete = len(steps) == len(STEPS)
-    if complete:
-        build.seal(tuple(sorted(build.failed)))
-    before, wanted = build.live.entries, build.wanted.entries
-    new = [path for path, entry in wanted.items() if path in build.staged]
-    gone = [path for path in before if path not in wanted]
+    if len(steps) == len(STEPS):
+        build.seal()
+    new = list(build.staged)
+    gone = [path for path in build.touched if path not in build.wanted.entries]
     if build.around.dry_run:
         _show(ctx, "would write", new)
         _show(ctx, "would remove", gone)
     else:
+        build.index.save()
         build.publish()
     _report(ctx, build)
-    counts = f"{len(new):,} written, {len(wanted) - len(new):,} unchanged, {len(gone):,} removed"
-    summary = f"{counts}; slowest {slowest[1]} {slowest[0]:.2f} s"
+    same = len(build.wanted.entries) - len(new)
+    summary = f"{len(new):,} written, {same:,} unchanged, {len(gone):,} removed"
+    summary = f"{summary}; slowest {slowest[1]} {slowest[0]:.2f} s"
     if build.around.dry_run:
         summary = f"dry run: {summary}"
     done = len(steps) - len(failures)

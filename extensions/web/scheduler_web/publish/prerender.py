@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from scheduler_web.publish.build import Build
-from scheduler_web.publish.cache import fragment_key
-from scheduler_web.publish.documents import Document
+from scheduler_web.publish.build import Build, renderer
 from scheduler_web.publish.fanout import Failure, Limits, fan_out
 from scheduler_web.publish.markdown import Fragment, render
 from scheduler_web.publish.problems import ContentError, Problem
@@ -19,36 +17,47 @@ BIG = 30_000
 """Characters; a document of more is rendered where its time can be bounded."""
 
 
-def prerender(build: Build) -> int:
-    """Render what has no fragment, or one of another version. Returns how many.
+def prerender(build: Build) -> None:
+    """Render the documents that are out and whose fragment is missing or of another version.
 
     Raises ContentError after all others are rendered; a document that fails keeps its last fragment,
     and is not tried again until it, or the renderer, changes.
     """
-    wanted = {d.id: _key(build, d) for d in build.site.documents.values()}
+    index = build.index
+    size = build.cache.size()
+    if index.renderer != renderer(build.config) or not size:
+        index.unrendered = set(index.docs)
+        index.renderer, index.changed = renderer(build.config), True
     failed = build.cache.failures()
-    have = build.fragments
-    todo = [i for i, key in wanted.items() if have.get(i) != key and failed.get(i, ("", ""))[0] != key]
+    out = [i for i in index.unrendered if i in index.docs and index.docs[i].visible(build.around.now)]
+    todo = sorted(i for i in _outdated(build, out) if failed.get(i, ("", ""))[0] != _key(build, i))
     for start in range(0, len(todo), BATCH):
         build.around.check()
-        _batch(build, todo[start : start + BATCH], wanted)
-    gone = [i for i in (*have, *failed) if i not in build.index.docs]
-    if gone:
-        build.cache.drop(gone)
-    if todo or gone:
-        build.__dict__.pop("fragments", None)
-    failures = {i: text for i, (key, text) in build.cache.failures().items() if wanted.get(i) == key}
+        _batch(build, todo[start : start + BATCH])
+    if size > len(index.docs):
+        build.cache.drop(build.cache.keys().keys() - index.docs.keys())
+    failures = {
+        i: text for i, (key, text) in build.cache.failures().items() if i in out and key == _key(build, i)
+    }
     if failures:
         raise ContentError(sorted(_problem(build, i, text) for i, text in failures.items()))
-    return len(todo)
 
 
-def _key(build: Build, document: Document) -> str:
-    return fragment_key(document.version, document.title, trusted=_trusted(build, document))
+def _outdated(build: Build, identifiers: list[str]) -> list[str]:
+    """Those whose fragment is not what it should be; the others are struck off the list."""
+    keys = (
+        build.cache.keys() if len(identifiers) > FORK_FROM else {i: build.cache.key(i) for i in identifiers}
+    )
+    current = {identifier for identifier in identifiers if keys.get(identifier) == _key(build, identifier)}
+    if current:
+        build.index.unrendered -= current
+        build.index.changed = True
+    return [identifier for identifier in identifiers if identifier not in current]
 
 
-def _trusted(build: Build, document: Document) -> bool:
-    return build.config.content_sources[document.source].trusted_html
+def _key(build: Build, identifier: str) -> str:
+    document = build.index.docs[identifier]
+    return f"{document.version} {document.title} {build.index.renderer}"
 
 
 def _problem(build: Build, identifier: str, text: str) -> Problem:
@@ -56,19 +65,26 @@ def _problem(build: Build, identifier: str, text: str) -> Problem:
     return Problem(build.sources.shown((document.source, document.path)), 0, f"cannot be rendered: {text}")
 
 
-def _batch(build: Build, identifiers: list[str], wanted: dict[str, str]) -> None:
+def _batch(build: Build, identifiers: list[str]) -> None:
     with build.around.database() as connection:
         rows = fetch(connection, "bodies", ids=identifiers)
-    tasks = [(i, body, build.index.docs[i].title, _trusted(build, build.index.docs[i])) for i, body in rows]
+    tasks = [_task(build, identifier, body) for identifier, body in rows]
     done: list[tuple[str, str, Fragment]] = []
     failed: list[tuple[str, str, str]] = []
     for identifier, result in _render(build, tasks):
         if isinstance(result, Failure):
-            failed.append((identifier, wanted[identifier], result.message))
+            failed.append((identifier, _key(build, identifier), result.message))
         else:
-            done.append((identifier, wanted[identifier], result))
+            done.append((identifier, _key(build, identifier), result))
     build.cache.put(done)
     build.cache.fail(failed)
+    build.index.unrendered -= {identifier for identifier, _, _ in done}
+    build.index.changed = True
+
+
+def _task(build: Build, identifier: str, body: str) -> Task:
+    document = build.index.docs[identifier]
+    return (identifier, body, document.title, build.config.content_sources[document.source].trusted_html)
 
 
 Task = tuple[str, str, str, bool]

@@ -53,7 +53,7 @@ def _fresh(build: Build, product: Product, inputs: Inputs) -> bool:
     entry = build.wanted.entries.get(product.path)
     if entry is None or entry.subject != product.subject or entry.shape < 0:
         return False
-    return inputs.digest_of(build.wanted.shapes[entry.shape], product.subject) == entry.inputs
+    return inputs.digest_of(entry.shape, build.wanted.shapes, product.subject) == entry.inputs
 
 
 def _make(build: Build, todo: Sequence[Product], inputs: Inputs) -> list[tuple[int, Made | Failure]]:
@@ -94,7 +94,7 @@ def _take(build: Build, step: str, product: Product, made: Made, inputs: Inputs)
         step=step,
         digest=made.digest,
         shape=shape,
-        inputs=inputs.digest_of(made.keys, product.subject),
+        inputs=inputs.digest_of(shape, build.wanted.shapes, product.subject),
         subject=product.subject,
     )
     build.put(product.path, Path(made.file), entry)

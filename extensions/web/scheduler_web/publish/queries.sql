@@ -1,7 +1,8 @@
 -- stamp --
--- One number that changes when a row of ours is written by anyone: rows carry the transaction that wrote them.
-SELECT count(*), coalesce(bit_xor(hashtextextended(id || ':' || xmin::text, 0)), 0)
-FROM public.markdown_content WHERE source_id = ANY(%(source_ids)s)
+-- A text that changes when a row of ours is written by anyone: rows carry the transaction that wrote them.
+SELECT coalesce(md5(string_agg(xid || ':' || rows, ' ' ORDER BY xid)), '')
+FROM (SELECT xmin::text AS xid, count(*) AS rows FROM public.markdown_content
+      WHERE source_id = ANY(%(source_ids)s) GROUP BY xmin) AS writers
 
 -- records --
 SELECT content_id, source, path, hash, meta, extract(epoch FROM changed_at)::float8, withdrawn_at IS NOT NULL

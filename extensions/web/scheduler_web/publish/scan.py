@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container
 from pathlib import Path
+from stat import S_IFDIR, S_IFREG
 from typing import NamedTuple
 
 FileStat = tuple[int, int, int]
@@ -15,7 +16,7 @@ RACY_NS = 50_000_000
 
 
 class Scan(NamedTuple):
-    """Relative path → stat in order of paths, and the paths that are neither files nor folders of ours."""
+    """Relative path → stat, and the paths that are neither files nor folders of ours."""
 
     files: dict[str, FileStat]
     refused: tuple[str, ...]
@@ -38,20 +39,19 @@ def scan(root: Path, *, recursive: bool = True, excluded: Container[str] = ()) -
                 name = entry.name
                 if name[0] in "._" or name[-1] == "~":
                     continue
-                if _is_ours(entry, base):
+                stat = entry.stat(follow_symlinks=False)
+                kind = stat.st_mode & 0o170000
+                if kind == S_IFREG:
+                    files[prefix + name] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+                elif kind == S_IFDIR:
+                    if recursive and entry.path not in excluded:
+                        pending.append((f"{prefix}{name}/", entry.path))
+                elif entry.is_file() and os.path.realpath(entry.path).startswith(base + os.sep):
                     stat = entry.stat()
                     files[prefix + name] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
-                elif not entry.is_dir(follow_symlinks=False):
+                else:
                     refused.append(prefix + name)
-                elif recursive and entry.path not in excluded:
-                    pending.append((f"{prefix}{name}/", entry.path))
-    return Scan(dict(sorted(files.items())), tuple(sorted(refused)))
-
-
-def _is_ours(entry: os.DirEntry[str], base: str) -> bool:
-    if not entry.is_file():
-        return False
-    return not entry.is_symlink() or os.path.realpath(entry.path).startswith(base + os.sep)
+    return Scan(files, tuple(sorted(refused)))
 
 
 def read_file(path: Path, limit: int) -> bytes | None:

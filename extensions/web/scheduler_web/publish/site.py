@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
-from hashlib import blake2b
+from operator import attrgetter
+from zoneinfo import ZoneInfo
 
 from scheduler_web.publish.config import PublishConfig, Source
-from scheduler_web.publish.documents import Document, normalize_url
+from scheduler_web.publish.documents import Document, normalize_url, tag_slug
 
 RELATED = 3
-_TAG_DROPPED = re.compile(r"[^\w.+-]+")
 
 
 class Tag:
-    """One tag: the name most used for its slug, and its documents, newest first."""
+    """One tag: its documents, newest first, and the spelling that most of them use."""
 
     def __init__(self, slug: str) -> None:
         self.slug = slug
         self.documents: list[Document] = []
         self.places: dict[str, int] = {}
+        self._names: dict[str, int] = {}
+
+    def add(self, document: Document, name: str) -> None:
+        self._names[name] = self._names.get(name, 0) + 1
+        if document.id not in self.places:
+            self.places[document.id] = len(self.documents)
+            self.documents.append(document)
 
     @cached_property
     def name(self) -> str:
-        names = sorted(tag for d in self.documents for tag in d.tags if tag_slug(tag) == self.slug)
-        return max(dict.fromkeys(names), key=names.count)
+        return min(self._names, key=lambda name: (-self._names[name], name))
 
     @property
     def url(self) -> str:
         return f"/tags/{self.slug}/"
-
-
-def tag_slug(tag: str) -> str:
-    return _TAG_DROPPED.sub("-", tag.lower()).strip("-.") or "tag"
 
 
 def visible_window(documents: Iterable[Document], now: float) -> tuple[float, float]:
@@ -49,17 +50,30 @@ def visible_window(documents: Iterable[Document], now: float) -> tuple[float, fl
 class Site:
     """Documents that are out at `now`, by every way of asking for them."""
 
-    def __init__(self, config: PublishConfig, documents: Iterable[Document], now: float) -> None:
+    def __init__(
+        self, config: PublishConfig, documents: Iterable[Document], now: float, zone: ZoneInfo
+    ) -> None:
         self.config = config
-        self.documents = {d.id: d for d in documents if d.visible(now)}
-        self.by_url = {d.url: d for d in self.documents.values()}
-        self.by_place = {(d.source, d.path): d for d in self.documents.values()}
+        self.zone = zone
+        found = [d for d in documents if d.visible(now)]
+        self.documents = {d.id: d for d in found}
         self.lists: dict[str, list[Document]] = {name: [] for name in self.sources}
-        for document in self.documents.values():
+        for document in found:
             self.lists[document.source].append(document)
         for name, members in self.lists.items():
-            members.sort(key=_reading_order if self.sources[name].layout == "docs" else _newest_first)
-        self.places = {d.id: i for members in self.lists.values() for i, d in enumerate(members)}
+            if self.sources[name].layout == "docs":
+                members.sort(key=_reading_order)
+            else:
+                _newest_first(members)
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Document id → its place in its source's list."""
+        return {d.id: place for members in self.lists.values() for place, d in enumerate(members)}
+
+    @cached_property
+    def by_url(self) -> Mapping[str, Document]:
+        return {d.url: d for d in self.documents.values()}
 
     @cached_property
     def sources(self) -> Mapping[str, Source]:
@@ -68,28 +82,32 @@ class Site:
     @cached_property
     def posts(self) -> Sequence[Document]:
         """Everything from sources with the layout blog that has a date, newest first."""
-        blogs = [n for n, s in self.sources.items() if s.layout == "blog"]
-        return sorted(
-            (d for n in blogs for d in self.lists[n] if d.published_at is not None), key=_newest_first
-        )
+        blogs = [self.lists[name] for name, source in self.sources.items() if source.layout == "blog"]
+        dated = [d for members in blogs for d in members if d.published_at is not None]
+        return dated if len(blogs) == 1 else _newest_first(dated)
+
+    @cached_property
+    def _by_date(self) -> Sequence[Document]:
+        if len(self.lists) == 1 and "blog" in {source.layout for source in self.sources.values()}:
+            return next(iter(self.lists.values()))
+        return _newest_first(list(self.documents.values()))
 
     @cached_property
     def tags(self) -> dict[str, Tag]:
         tags: dict[str, Tag] = {}
-        for document in sorted(self.documents.values(), key=_newest_first):
-            for slug in dict.fromkeys(map(tag_slug, document.tags)):
+        for document in self._by_date:
+            for name, slug in _spelt(document):
                 tag = tags.get(slug)
                 if tag is None:
                     tag = tags[slug] = Tag(slug)
-                tag.places[document.id] = len(tag.documents)
-                tag.documents.append(document)
+                tag.add(document, name)
         return dict(sorted(tags.items()))
 
     @cached_property
     def years(self) -> dict[int, list[Document]]:
         years: dict[int, list[Document]] = defaultdict(list)
         for document in self.posts:
-            years[datetime.fromtimestamp(document.published_at or 0.0, UTC).year].append(document)
+            years[datetime.fromtimestamp(document.published_at or 0.0, self.zone).year].append(document)
         return dict(years)
 
     @cached_property
@@ -114,8 +132,8 @@ class Site:
         """The nearest in time of each tag in turn, the document's own tags first."""
         found: dict[str, Document] = {}
         for offset in (1, -1, 2):
-            for name in document.tags:
-                tag = self.tags[tag_slug(name)]
+            for slug in document.slugs:
+                tag = self.tags[slug]
                 place = tag.places[document.id] + offset
                 if 0 <= place < len(tag.documents):
                     other = tag.documents[place]
@@ -123,6 +141,31 @@ class Site:
             if len(found) >= RELATED:
                 break
         return list(found.values())[:RELATED]
+
+    @cached_property
+    def near_labels(self) -> Mapping[str, bytes]:
+        """Document id → the labels before and after it."""
+        found: dict[str, bytes] = {}
+        for members in self.lists.values():
+            labels = [b"-", *[d.label for d in members], b"-"]
+            found.update(zip((d.id for d in members), map(bytes.__add__, labels, labels[2:]), strict=False))
+        return found
+
+    @cached_property
+    def related_labels(self) -> Mapping[str, bytes]:
+        """Document id → the labels of all that `related` chooses from."""
+        found: dict[str, bytes] = dict.fromkeys(self.documents, b"")
+        for tag in self.tags.values():
+            labels = [b"-", *[d.label for d in tag.documents], b"-", b"-"]
+            for document, before, after, second in zip(
+                tag.documents, labels, labels[2:], labels[3:], strict=False
+            ):
+                found[document.id] += before + after + second
+        return found
+
+    def in_order(self) -> Iterator[Document]:
+        """Source by source, as each is listed."""
+        return (document for members in self.lists.values() for document in members)
 
     def list_url(self, source: str) -> str | None:
         route = self.sources[source].sitemap.parent_route
@@ -136,19 +179,22 @@ class Site:
         return documents[(number - 1) * size : number * size]
 
 
-def label(document: Document) -> str:
-    """What a link to the document shows; changes when the link has to be written anew."""
-    return (
-        f"{document.url}\n{document.title}\n{document.published_at}\n{document.description}\n{document.kind}"
-    )
+def _spelt(document: Document) -> Iterable[tuple[str, str]]:
+    """(tag as written, its slug)"""
+    if len(document.tags) == len(document.slugs):
+        return zip(document.tags, document.slugs, strict=True)
+    return ((tag, tag_slug(tag)) for tag in document.tags)
 
 
-def combine(parts: Iterable[str]) -> bytes:
-    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _newest_first(documents: list[Document]) -> list[Document]:
+    """Sort in place: by date, the undated last, documents of one date by address."""
+    documents.sort(key=attrgetter("url"))
+    documents.sort(key=_date, reverse=True)
+    return documents
 
 
-def _newest_first(document: Document) -> tuple[float, str]:
-    return (-(document.published_at or 0.0), document.url)
+def _date(document: Document) -> float:
+    return document.published_at if document.published_at is not None else float("-inf")
 
 
 def _reading_order(document: Document) -> tuple[bool, str, int, str, str]:

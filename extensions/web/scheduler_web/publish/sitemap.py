@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
-from itertools import accumulate
-from typing import NamedTuple
+from functools import lru_cache
 from xml.sax.saxutils import escape
 
 from scheduler_web.publish.documents import Document, encoded, normalize_url
@@ -22,102 +20,119 @@ _NAMESPACE = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
 _OPEN = f'{_HEAD}<urlset {_NAMESPACE} xmlns:xhtml="http://www.w3.org/1999/xhtml">\n'
 
 
-class Url(NamedTuple):
-    path: str
-    modified_at: float | None
-    priority: float | None
-    changefreq: str | None
-    alternates: tuple[tuple[str, str], ...] = ()
+Line = tuple[str, str, float]
+"""(path, its <url> element, when it changed: 0 for unknown)"""
 
 
 def plan(site: Site) -> list[Product]:
-    """One sitemap, or several and an index when there are too many addresses for one."""
-    parts = list(_parts(site, urls(site)))
-    if len(parts) < 2:
-        return [Product("sitemap.xml", partial(_render, parts[0] if parts else []))]
-    names = [f"sitemap-{number}.xml" for number in range(1, len(parts) + 1)]
-    files = [Product(name, partial(_render, part)) for name, part in zip(names, parts, strict=True)]
-    latest = [max((u.modified_at or 0.0 for u in part), default=0.0) for part in parts]
-    return [*files, Product("sitemap.xml", partial(_index, list(zip(names, latest, strict=True))))]
+    return [Product("sitemap.xml", sitemap), *(Product(name, part, (name,)) for name in _names(site))]
 
 
-def urls(site: Site) -> Iterator[Url]:
-    """In order of their paths. A page that names another as canonical is that other's business."""
-    found = {url.path: url for url in (*_lists(site), *_documents(site))}
-    return (found[path] for path in sorted(found))
+def sitemap(view: View) -> bytes:
+    """The sitemap, or the index of several when there are too many addresses for one."""
+    view.look("all")
+    parts = _parts(view.inputs.site)
+    return _index(view, parts) if len(parts) > 1 else _urlset(parts[0])
 
 
-def _documents(site: Site) -> Iterator[Url]:
-    for document in site.documents.values():
-        rules = site.sources[document.source].sitemap
-        if rules.enabled and not document.canonical_url:
-            alternates = tuple((d.locale, d.url) for d in site.translations.get(document.id, ()))
-            yield Url(document.url, document.modified_at, rules.priority, rules.changefreq, alternates)
+def part(view: View, name: str) -> bytes:
+    view.look("all")
+    return _urlset(_parts(view.inputs.site)[int(name.removeprefix("sitemap-").removesuffix(".xml")) - 1])
 
 
-def _lists(site: Site) -> Iterator[Url]:
-    yield Url("/", _latest(site.posts), None, None)
+def _names(site: Site) -> list[str]:
+    if len(site.documents) < 10_000:
+        return []
+    count = len(_parts(site))
+    return [f"sitemap-{number}.xml" for number in range(1, count + 1)] if count > 1 else []
+
+
+def _parts(site: Site) -> list[list[Line]]:
+    base = site.config.site.base_url
+    lines = {line[0]: line for line in (*_lists(site, base), *_documents(site, base))}
+    ordered = [lines[path] for path in sorted(lines)]
+    parts: list[list[Line]] = [[]]
+    size = 0
+    for line in ordered:
+        length = len(line[1].encode()) if size > MAX_BYTES // 8 else 4 * len(line[1])
+        if len(parts[-1]) == MAX_URLS or size + length > MAX_BYTES - 1_000:
+            parts.append([])
+            size = 0
+        parts[-1].append(line)
+        size += length
+    return parts
+
+
+def _documents(site: Site, base: str) -> Iterator[Line]:
+    """A page that names another as canonical is that other's business."""
+    for name, members in site.lists.items():
+        rules = site.sources[name].sitemap
+        if not rules.enabled:
+            continue
+        rest = _hints(rules.priority, rules.changefreq)
+        for document in members:
+            if document.canonical_url:
+                continue
+            others = _alternates(site, document, base) if site.translations else ""
+            line = _line(base, document.url, document.modified_at or 0.0, rest + others)
+            if line:
+                yield line
+
+
+def _lists(site: Site, base: str) -> Iterator[Line]:
+    found = [("/", site.posts, "")]
     for name, source in site.sources.items():
         route = source.sitemap.parent_route
         if source.sitemap.enabled and route and route.enabled:
-            modified = _latest(site.lists[name])
-            yield Url(normalize_url(route.url), modified, route.priority, route.changefreq)
+            found.append(
+                (normalize_url(route.url), site.lists[name], _hints(route.priority, route.changefreq))
+            )
     if site.posts:
-        yield Url("/archive/", _latest(site.posts), None, None)
-    for tag in site.tags.values():
-        yield Url(tag.url, _latest(tag.documents), None, None)
+        found.append(("/archive/", site.posts, ""))
+    found += [(tag.url, tag.documents, "") for tag in site.tags.values()]
+    for path, members, rest in found:
+        line = _line(base, path, max([d.modified_at or 0.0 for d in members], default=0.0), rest)
+        if line:
+            yield line
 
 
-def _latest(documents: Iterable[Document]) -> float | None:
-    return max((d.modified_at for d in documents if d.modified_at is not None), default=None)
+def _line(base: str, path: str, modified_at: float, rest: str) -> Line | None:
+    address = base + encoded(path)
+    if len(address) >= MAX_ADDRESS:
+        return None
+    if "&" in address or "'" in address:
+        address = escape(address, {"'": "&apos;"})
+    modified = f"<lastmod>{_w3c(modified_at)}</lastmod>" if modified_at else ""
+    return path, f"<url><loc>{address}</loc>{modified}{rest}</url>\n", modified_at
 
 
-def _parts(site: Site, found: Iterable[Url]) -> Iterator[list[Url]]:
-    base = site.config.site.base_url
-    kept = [url for url in found if len(base + encoded(url.path)) < MAX_ADDRESS]
-    if len(kept) <= MAX_URLS and 1000 * len(kept) < MAX_BYTES:
-        yield kept
-        return
-    part: list[Url] = []
-    sizes = accumulate(len(_entry(url, base).encode()) for url in kept)
-    start = 0
-    for url, size in zip(kept, sizes, strict=True):
-        if part and (len(part) == MAX_URLS or size - start > MAX_BYTES - len(_OPEN) - 100):
-            yield part
-            part, start = [], size
-        part.append(url)
-    yield part
+def _hints(priority: float | None, changefreq: str | None) -> str:
+    frequency = f"<changefreq>{changefreq}</changefreq>" if changefreq else ""
+    return frequency + (f"<priority>{priority:.1f}</priority>" if priority is not None else "")
 
 
-def _render(part: list[Url], view: View) -> bytes:
-    view.look("all")
-    base = view.inputs.site.config.site.base_url
-    return f"{_OPEN}{''.join(_entry(url, base) for url in part)}</urlset>\n".encode()
-
-
-def _entry(url: Url, base: str) -> str:
-    lines = [f"<url><loc>{base}{escape(encoded(url.path))}</loc>"]
-    if url.modified_at:
-        lines.append(f"<lastmod>{_w3c(url.modified_at)}</lastmod>")
-    if url.changefreq:
-        lines.append(f"<changefreq>{url.changefreq}</changefreq>")
-    if url.priority is not None:
-        lines.append(f"<priority>{url.priority:.1f}</priority>")
-    for language, path in url.alternates:
-        address = f"{base}{escape(encoded(path))}"
-        lines.append(f'<xhtml:link rel="alternate" hreflang="{language}" href="{address}"/>')
-    return "".join((*lines, "</url>\n"))
-
-
-def _index(parts: list[tuple[str, float]], view: View) -> bytes:
-    view.look("all")
-    base = view.inputs.site.config.site.base_url
-    entries = (
-        f"<sitemap><loc>{base}/{name}</loc>{f'<lastmod>{_w3c(time)}</lastmod>' if time else ''}</sitemap>\n"
-        for name, time in parts
+def _alternates(site: Site, document: Document, base: str) -> str:
+    others = site.translations.get(document.id, ())
+    return "".join(
+        f'<xhtml:link rel="alternate" hreflang="{d.locale}" href="{base}{escape(encoded(d.url))}"/>'
+        for d in others
     )
+
+
+def _urlset(lines: list[Line]) -> bytes:
+    return f"{_OPEN}{''.join([line[1] for line in lines])}</urlset>\n".encode()
+
+
+def _index(view: View, parts: list[list[Line]]) -> bytes:
+    base = view.inputs.site.config.site.base_url
+    entries = []
+    for number, lines in enumerate(parts, 1):
+        latest = max(line[2] for line in lines)
+        modified = f"<lastmod>{_w3c(latest)}</lastmod>" if latest else ""
+        entries.append(f"<sitemap><loc>{base}/sitemap-{number}.xml</loc>{modified}</sitemap>\n")
     return f"{_HEAD}<sitemapindex {_NAMESPACE}>\n{''.join(entries)}</sitemapindex>\n".encode()
 
 
+@lru_cache(maxsize=10_000)
 def _w3c(time: float) -> str:
     return datetime.fromtimestamp(int(time), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -26,8 +26,6 @@ def content_ingestion(build: Build) -> None:
     """Raises ContentError naming every file that could not be taken, after the others were."""
     with build.around.database() as connection:
         ingest(connection, build.index, build.sources, build.around.now)
-    if not build.around.dry_run:
-        build.index.save(build.workshop.private / "index")
     problems = [Problem(*p) for p in (*build.index.errors.values(), *build.index.conflicts)]
     for name, source in build.config.content_sources.items():
         if source.enabled and name not in build.scans:
@@ -105,7 +103,7 @@ STEPS = (
 
 def _needed(build: Build, step: str) -> bool:
     """Whether the step has to look at its files one by one."""
-    return not build.unchanged or any(build.live.entries[path].step == step for path in build.damaged)
+    return not build.unchanged or step in build.damaged
 
 
 def _produce(build: Build, step: str, products: list[Product]) -> None:

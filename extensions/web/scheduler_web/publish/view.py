@@ -12,12 +12,12 @@ from urllib.parse import unquote, urljoin
 
 from markupsafe import Markup
 
-from scheduler_web.publish.documents import Document, encoded
+from scheduler_web.publish.documents import Document, encoded, tag_slug
 from scheduler_web.publish.inputs import Inputs
 from scheduler_web.publish.manifest import Key
 from scheduler_web.publish.markdown import END, IMAGE, LINK, Fragment
 from scheduler_web.publish.problems import Problem
-from scheduler_web.publish.site import Tag, tag_slug
+from scheduler_web.publish.site import Tag
 
 _TOKEN = re.compile(f'href="{LINK}([^{LINK}{IMAGE}{END}]*){END}"|{IMAGE}([^{LINK}{IMAGE}{END}]*){END}')
 _ROOTED = re.compile(r'(<[^>]*?\s(?:href|src)=")(/(?!/)[^"]*)')
@@ -125,12 +125,11 @@ class View:
         return text if len(text) <= 200 else text[:200].rsplit(" ", 1)[0] + "…"
 
     def tag_links(self, document: Document) -> tuple[tuple[str, str], ...]:
-        slugs = dict.fromkeys(map(tag_slug, document.tags))
-        names = {tag_slug(tag): tag for tag in reversed(document.tags)}
-        return tuple((names[slug], encoded(Tag(slug).url)) for slug in slugs)
+        names = dict(zip(map(tag_slug, reversed(document.tags)), reversed(document.tags), strict=True))
+        return tuple((names[slug], encoded(Tag(slug).url)) for slug in document.slugs)
 
     def moment(self, time: float | None) -> datetime | None:
-        return None if time is None else datetime.fromtimestamp(time, self.inputs.zone)
+        return None if time is None else datetime.fromtimestamp(time, self.inputs.site.zone)
 
     # Addresses
 
@@ -141,7 +140,8 @@ class View:
         return encoded(f"/{asset.published}" if asset else f"/{name}")
 
     def absolute(self, url: str) -> str:
-        return urljoin(self.inputs.site.config.site.base_url + "/", url)
+        base = self.inputs.site.config.site.base_url
+        return base + url if url.startswith("/") else urljoin(f"{base}/", url)
 
     def image(self, document: Document) -> str:
         """The absolute address of the document's own picture, or an empty text."""

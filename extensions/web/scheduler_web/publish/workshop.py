@@ -3,10 +3,11 @@
     dist -> .dist/a            what readers see
     .dist/MADE-BY-…            says that the folder is ours: without it nothing in it is touched
     .dist/a/  .dist/b/         the site, and the one before it, which becomes the next
-    .dist/private/             a.manifest, b.manifest, index, fragments, stage/, lock
+    .dist/private/             a.manifest, a.lag, b.…, index, fragments, stage/, lock
 
-A tree is changed only while no reader can come to it, and then swapped in. Its manifest is removed before
-and written after, so a tree without one was left half-made and is made anew. Unchanged files are hard links.
+A tree is changed only while no reader can come to it, and then swapped in. `a.lag` lists the paths in which
+a is behind b; it is removed before a is touched and written after b's successor is live, so a tree without one
+was left half-made and is made anew. Unchanged files are hard links.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from scheduler_web.publish import manifest
+from scheduler_web.publish import manifest, store
 from scheduler_web.publish.manifest import Entry, Manifest
 from scheduler_web.publish.problems import PublishError
 
 MARKER = "MADE-BY-THE-PUBLISH-PIPELINE"
 LOCK_WAIT_S = 600.0
+_manifests = store.Kept()
 
 
 class Workshop:
@@ -54,30 +56,53 @@ class Workshop:
     def tree(self, name: str) -> Path:
         return self.root / name
 
-    def manifest(self, name: str | None) -> Manifest | None:
-        return manifest.load(self._manifest_file(name)) if name else None
+    def manifest(self) -> Manifest | None:
+        """The live tree's. What is changed in it counts once it is published."""
+        if self.live is None:
+            return None
+        file = self._manifest_file(self.live)
+        kept: Manifest | None = _manifests.take(file)
+        return kept or manifest.load(file)
 
-    def publish(self, wanted: Manifest, staged: Mapping[str, Path]) -> None:
+    def keep(self, current: Manifest) -> None:
+        """For the next run of this process."""
+        if self.live:
+            _manifests.keep(self._manifest_file(self.live), current)
+
+    def publish(
+        self, wanted: Manifest, touched: Mapping[str, Entry | None], staged: Mapping[str, Path]
+    ) -> None:
         """Make the tree of `wanted` and swap it in. On any error the readers' tree is as it was.
 
-        Every entry is a file of the live tree or one of `staged` (path in the site → file in the stage).
+        `touched` names every path that differs from the live tree, with its entry there; `staged` the new
+        files. The other tree lags behind the live one by what its own file of changes says.
         """
-        name = "b" if self.live == "a" else "a"
-        spare = self.manifest(name)
+        before, name = self.live, "b" if self.live == "a" else "a"
+        tree, lag = self.tree(name), store.load(self._lag_file(name), manifest.VERSION)
+        self._lag_file(name).unlink(missing_ok=True)
         self._manifest_file(name).unlink(missing_ok=True)
-        tree = self.tree(name)
-        if spare is None or not _worth_mending(spare, wanted) or not _intact(tree, spare):
+        supply = _Supply(self.tree(before) if before else None, staged)
+        paths = touched.keys() | lag if lag is not None else wanted.entries.keys()
+        if (
+            lag is None
+            or len(paths) > 50 + len(wanted.entries) // 8
+            or not _mended(tree, wanted, paths, supply)
+        ):
             shutil.rmtree(tree, ignore_errors=True)
             tree.mkdir()
-            spare = Manifest()
-        _mend(tree, spare, wanted, _Supply(self.tree(self.live) if self.live else None, staged))
+            _mend(tree, wanted, wanted.entries.keys(), supply)
         wanted.save(self._manifest_file(name))
         self._swap(name)
+        if before:
+            store.save(self._lag_file(before), manifest.VERSION, list(touched))
 
     def save_live(self, current: Manifest) -> None:
         """Note what was learnt about the live tree, which itself stays as it is."""
         if self.live:
             current.save(self._manifest_file(self.live))
+
+    def _lag_file(self, name: str) -> Path:
+        return self.private / f"{name}.lag"
 
     def _manifest_file(self, name: str) -> Path:
         return self.private / f"{name}.manifest"
@@ -133,34 +158,20 @@ def _locked(file: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
         yield
 
 
-def damaged(tree: Path, entries: Mapping[str, Entry]) -> set[str]:
+def damaged(tree: Path, entries: Mapping[str, Entry]) -> list[str]:
     """Paths whose file is missing or not as it was written."""
-    found = set()
-    stat = os.stat
+    found = []
+    stat = os.lstat
     base = f"{tree}/"
     for path, entry in entries.items():
         try:
-            is_now = stat(base + path, follow_symlinks=False)
+            now = stat(base + path)
         except OSError:
-            found.add(path)
+            found.append(path)
             continue
-        if (is_now.st_mtime_ns, is_now.st_size, is_now.st_ino) != (entry[1], entry[0], entry[2]):
-            found.add(path)
+        if now.st_mtime_ns != entry[1] or now.st_size != entry[0] or now.st_ino != entry[2]:
+            found.append(path)
     return found
-
-
-def _worth_mending(spare: Manifest, wanted: Manifest) -> bool:
-    """Replacing a file costs several times as much as linking one into a new tree."""
-    changes = sum(_file_of(spare.entries.get(path)) != entry[:3] for path, entry in wanted.entries.items())
-    return changes < 50 + len(wanted.entries) // 8
-
-
-def _file_of(entry: Entry | None) -> tuple[int, ...]:
-    return entry[:3] if entry else ()
-
-
-def _intact(tree: Path, expected: Manifest) -> bool:
-    return tree.is_dir() and not damaged(tree, expected.entries)
 
 
 class _Supply:
@@ -171,29 +182,43 @@ class _Supply:
         self._staged = staged
 
     def deliver(self, path: str, target: str) -> None:
-        source = self._staged.get(path)
-        if source is not None:
-            os.replace(source, target)  # noqa: PTH105 (thousands of calls; pathlib triples the time)
-        elif self._live is not None:
-            temporary = f"{target}.~new"
-            os.link(f"{self._live}/{path}", temporary)  # (as above)
-            os.rename(temporary, target)  # noqa: PTH104 (as above)
-        else:
+        """Put the file in place. A staged one keeps its place in the stage, should this tree be given up."""
+        source = self._staged.get(path) or (f"{self._live}/{path}" if self._live else None)
+        if source is None:
             raise PublishError(f"{path}: nothing to publish it from")
+        try:
+            os.link(source, target)  # (thousands of calls: pathlib triples the time)
+        except FileExistsError:
+            temporary = f"{target}.~new"
+            os.link(source, temporary)
+            os.rename(temporary, target)  # noqa: PTH104 (as above)
+            if os.path.lexists(temporary):  # both were the same file, and rename did nothing
+                os.unlink(temporary)  # noqa: PTH108 (as above)
 
 
-def _mend(tree: Path, present: Manifest, wanted: Manifest, supply: _Supply) -> None:
-    """Turn a tree that is `present` into `wanted`, touching only what differs."""
-    made: set[str] = set()
+def _mended(tree: Path, wanted: Manifest, paths: Iterable[str], supply: _Supply) -> bool:
+    """False when the tree is not as we left it; it then has to be made anew."""
+    try:
+        _mend(tree, wanted, paths, supply)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return False
+    return all((tree / path).is_file() for path in paths if path in wanted.entries)
+
+
+def _mend(tree: Path, wanted: Manifest, paths: Iterable[str], supply: _Supply) -> None:
+    """Make these paths of the tree as they are wanted; the others are."""
     base = f"{tree}/"
-    for path in present.entries.keys() - wanted.entries.keys():
-        _remove(tree, path)
-    for path, entry in wanted.entries.items():
-        if _file_of(present.entries.get(path)) == entry[:3]:
-            continue
+    present: list[str] = []
+    for path in paths:
+        if path in wanted.entries:
+            present.append(path)
+        else:
+            _remove(tree, path)
+    made: set[str] = set()
+    for path in present:
         folder = path.rpartition("/")[0]
         if folder not in made:
-            (tree / folder).mkdir(parents=True, exist_ok=True)
+            os.makedirs(base + folder, exist_ok=True)  # noqa: PTH103 (as above)
             made.add(folder)
         supply.deliver(path, base + path)
 
