@@ -65,6 +65,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._exits = contextlib.AsyncExitStack()
+        self._started = asyncio.Event()
         self._house: House
 
     async def run(self) -> None:
@@ -209,6 +210,7 @@ class Daemon:
             await part.start()
             self._exits.push_async_callback(part.stop)
         dispatcher.due(house.book.jobs)
+        self._started.set()
 
     async def _settle_accounts(self, operations: Operations) -> None:
         """This daemon's own row, what was missed while none ran, and the configuration put in force."""
@@ -267,6 +269,7 @@ class Daemon:
 
     async def _reload(self) -> None:
         actor = Actor(uid=os.getuid(), user_name="SIGHUP", pid=os.getpid())
+        await self._started.wait()
         try:
             await Operations(self._house).scheduler.reload(actor)
         except SchedulerError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,8 @@ def run(config: str | None, log_level: str, log_format: str) -> None:
 
     Exit codes: 0 stopped in order, 78 configuration, 75 database or state directory not to be had.
     """
+    # Before anything slow: an early SIGHUP must not end the process, its default.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from scheduler_daemon.config import load
     from scheduler_daemon.daemon import Daemon
     from scheduler_daemon.errors import SchedulerError
