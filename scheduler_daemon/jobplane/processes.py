@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -92,15 +93,20 @@ def kill_children(within_s: float = 2.0) -> list[str]:
     return list(killed.values())
 
 
-def sweep(mark: str) -> list[str]:
-    """Kill every process of ours whose environment has a MARK that begins with `mark`.
+def mark(state_dir: Path, generation: int) -> str:
+    """What all processes of one zygote of this daemon carry in their environment, as MARK."""
+    pid = os.getpid()
+    return f"{state_dir}#{pid}.{start_time(pid)}.{generation}"
+
+
+def sweep(wanted: str) -> list[str]:
+    """Kill every process that carries this mark; return "name (pid)" of each.
 
     For what was detached from a zygote or a worker that died of SIGKILL, and could not bury it.
     """
-    wanted = f"{MARK}={mark}".encode()
     killed: dict[int, str] = {}
     for _ in range(_SWEEPS):
-        found = [pid for pid in _pids() if pid != os.getpid() and _has_variable(pid, wanted)]
+        found = [pid for pid, carried in _marked() if carried == wanted]
         if not found:
             break
         for pid in found:
@@ -110,13 +116,32 @@ def sweep(mark: str) -> list[str]:
     return list(killed.values())
 
 
-def _pids() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+def forsaken(state_dir: Path) -> set[str]:
+    """Marks of this state directory whose daemon is no more, though some of its processes are."""
+    return {
+        carried
+        for _, carried in _marked()
+        if carried.startswith(f"{state_dir}#") and not _daemon_lives(carried.rpartition("#")[2])
+    }
 
 
-def _has_variable(pid: int, wanted: bytes) -> bool:
+def _marked() -> Iterator[tuple[int, str]]:
+    prefix = f"{MARK}=".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                for item in (entry / "environ").read_bytes().split(b"\0"):
+                    if item.startswith(prefix):
+                        yield int(entry.name), os.fsdecode(item[len(prefix) :])
+
+
+def _daemon_lives(identity: str) -> bool:
     try:
-        return any(item.startswith(wanted) for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+        pid, ticks, _ = map(int, identity.split("."))
+    except ValueError:
+        return True  # not a mark of ours
+    try:
+        return start_time(pid) == ticks
     except OSError:
         return False
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 
 from scheduler_daemon.errors import JobPlaneError
 from scheduler_daemon.extension import Logger
-from scheduler_daemon.jobplane.processes import sweep
+from scheduler_daemon.jobplane import processes
 from scheduler_daemon.jobplane.wire import PING_EVERY_S, Discovery, Message
 from scheduler_daemon.model import Catalogue, ExtensionInfo, JobInfo, SectionProblem
 from scheduler_daemon.runner.generation import CulpritError, Generation, ending
@@ -75,8 +74,9 @@ class JobPlane:
     async def start(self, request: Discovery, accept: Accept | None = None) -> Catalogue:
         """Raises JobPlaneError where no zygote can be had at all, and what `accept` raises."""
         self._stopping = False
-        await self._sweep(_mark(request))
-        await asyncio.to_thread(shutil.rmtree, request.state_dir / "scratch", ignore_errors=True)
+        for mark in await asyncio.to_thread(processes.forsaken, request.state_dir):
+            await self._sweep(mark)
+        await asyncio.to_thread(_clear_scratch, request.state_dir)
         catalogue = await self.reload(request, accept)
         self._pinger = asyncio.create_task(self._ping(), name="job plane ping")
         return catalogue
@@ -149,7 +149,7 @@ class JobPlane:
         aside = _SetAside()
         while True:
             number = next(self._numbers)
-            interpreter = (self._python, f"{_mark(request)}{os.getpid()}.{number}.")
+            interpreter = (self._python, processes.mark(request.state_dir, number))
             generation = Generation(number, interpreter, self._log, self._on_zygote_end)
             self._generations.add(generation)
             try:
@@ -205,7 +205,7 @@ class JobPlane:
 
     async def _sweep(self, mark: str) -> None:
         """End what an earlier daemon, or a zygote that could not, left behind."""
-        if killed := await asyncio.to_thread(sweep, mark):
+        if killed := await asyncio.to_thread(processes.sweep, mark):
             self._log.warning("ended processes that a job had left behind", processes=killed[:20])
 
     def _on_worker_exit(
@@ -230,9 +230,11 @@ class JobPlane:
         task.add_done_callback(self._tasks.discard)
 
 
-def _mark(request: Discovery) -> str:
-    """Of all processes of all zygotes that ever worked on this state directory."""
-    return f"{request.state_dir}#"
+def _clear_scratch(state_dir: Path) -> None:
+    """Another plane may be at work here, that of `check` beside a daemon: only what dead workers left."""
+    for folder in (state_dir / "scratch").glob("worker-*"):
+        if not Path("/proc", folder.name.rpartition("-")[2]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _message(request: Discovery, aside: _SetAside) -> Message:

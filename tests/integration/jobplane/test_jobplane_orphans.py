@@ -150,6 +150,19 @@ async def test_a_new_daemon_ends_what_a_job_of_the_old_one_had_detached(
     assert "ended processes that a job had left behind {'processes': ['sleep" in plane.log.text()
 
 
+async def test_a_second_plane_on_the_same_state_directory_harms_nobody(started: Any, make_plane: Any) -> None:
+    worker = await started.worker()
+    worker.run("detaches")
+    await worker.message("log")
+    second = make_plane()
+    await second.start(second.request)
+    await second.stop(0)
+
+    assert list((started.request.state_dir / "scratch").glob("worker-*/r1/file"))
+    assert (await (await started.worker()).result("fine"))["status"] == "succeeded"
+    assert worker.status is None
+
+
 async def test_closing_a_worker_s_channel_ends_it_and_its_children(started: Any, gone: Any) -> None:
     worker = await started.worker()
     worker.run("detaches")
