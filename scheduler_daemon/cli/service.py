@@ -127,6 +127,8 @@ def _announce(house: House) -> None:
     click.echo(f"  configuration  {settings.file}")
     click.echo(f"  database       {house.database}")
     click.echo(f"  socket         {settings.control.socket}")
+    if (site := _site(house)) is not None:
+        click.echo(f"  site           {site}   (look at it: .venv/bin/systemprompt infra site preview)")
     for name, message in house.runner.startup_messages.items():
         click.echo(f"  {name}: {message}")
     click.echo()
@@ -138,6 +140,15 @@ def _announce(house: House) -> None:
     click.echo()
     click.echo("Look around from a second terminal:  .venv/bin/systemprompt infra jobs list")
     click.echo("Stop with Ctrl-C.")
+
+
+def _site(house: House) -> Path | None:
+    """Where the web extension publishes, if it is installed and has."""
+    settings = house.edition.settings
+    if not any(e.name == "web" and e.error is None for e in house.edition.catalogue.extensions):
+        return None
+    output = settings.base_dir / (settings.extensions.get("web") or {}).get("output", "web/dist")
+    return output if output.exists() else None
 
 
 def _row(house: House, binding: Any, now: Any) -> tuple[str, str]:
