@@ -42,7 +42,7 @@ BUILDING: LiteralString = """
 PGSTATTUPLE: LiteralString = """
     SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
     WHERE e.extname = 'pgstattuple' AND has_schema_privilege(n.oid, 'USAGE')
-        AND has_function_privilege(format('%I.pgstatindex(regclass)', n.nspname), 'EXECUTE')
+        AND has_function_privilege(to_regprocedure(format('%I.pgstatindex(regclass)', n.nspname)), 'EXECUTE')
 """
 
 

@@ -64,7 +64,5 @@ def result(sweeps: Sequence[Swept], text: str) -> JobResult:
 
 def nothing_done(absent: Sequence[str]) -> JobResult:
     """What the job works on, or needs in order to be sure, is not in this database."""
-    text = message(
-        ["removed nothing, since this cannot be done safely without what is missing"], absent=absent
-    )
+    text = message(["removed nothing: it cannot be done safely without what is missing"], absent=absent)
     return JobResult.success().with_stats(0, 0).with_message(text)

@@ -43,18 +43,28 @@ COLUMNS = {
         "last_activity_at",
         "ended_at",
         "duration_seconds",
+        "expires_at",
         "user_type",
         "request_count",
     ),
     "user_contexts": ("context_id", "user_id", "session_id", "name", "kind", "created_at", "updated_at"),
     "agent_tasks": ("task_id", "context_id", "status", "user_id", "created_at", "updated_at"),
-    "task_messages": ("task_id", "message_id", "role", "context_id", "sequence_number", "created_at"),
+    "task_messages": (
+        "task_id",
+        "message_id",
+        "role",
+        "context_id",
+        "sequence_number",
+        "created_at",
+        "updated_at",
+    ),
     "mcp_tool_executions": (
         "mcp_execution_id",
         "tool_name",
         "server_name",
         "status",
         "context_id",
+        "started_at",
         "created_at",
     ),
     "governance_decisions": ("id", "tool_name", "decision", "context_id", "created_at"),
@@ -108,7 +118,9 @@ class Generator:
                 session = self._id("s", number)
                 number += 1
                 self._sessions.setdefault(user, []).append(session)
-                yield session, user, *self._times(created), _kind(roles), self._random.randrange(1, 40)
+                times = self._times(created)
+                expires = times[0] + timedelta(days=7)
+                yield session, user, *times, expires, _kind(roles), self._random.randrange(1, 40)
 
     def _times(self, created: datetime) -> Row:
         """started, last activity, ended, duration: over by the application's word, or merely silent."""
@@ -143,12 +155,12 @@ class Generator:
             if self._random.random() < TASK_ONLY / (TASK_ONLY + CONVERSATION):
                 continue
             for place in range(self._random.randrange(2, 8)):
-                yield task, self._id("m", number), ("user", "agent")[place % 2], context, place, born
+                yield task, self._id("m", number), ("user", "agent")[place % 2], context, place, born, born
                 number += 1
 
     def _make_executions(self) -> Iterator[Row]:
         for number, (context, _, born) in enumerate(self._some_contexts(0.05)):
-            yield self._id("x", number), "search", "content", "success", context, born
+            yield self._id("x", number), "search", "content", "success", context, born, born
 
     def _make_decisions(self) -> Iterator[Row]:
         for number, (context, _, born) in enumerate(self._some_contexts(0.03)):
