@@ -133,6 +133,7 @@ class Context:
         self.timezone = self.surroundings.timezone
         self.base_dir = self.surroundings.base_dir
         self.steps = Steps(self.run_id, self.report)
+        self._scratch: Path | None = None
         self._cancelled = False
         self.noticed = False
 
@@ -144,9 +145,10 @@ class Context:
 
     @property
     def temporary_directory(self) -> Path:
-        folder = self._scratch
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
+        if self._scratch is None:
+            self._scratch = self.surroundings.scratch / self.run_id
+            self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._scratch
 
     @property
     def cancelled(self) -> bool:
@@ -181,17 +183,13 @@ class Context:
 
     def clear(self) -> str | None:
         """Remove the temporary directory; say what could not be removed."""
-        if not self._scratch.exists():
+        if self._scratch is None or not self._scratch.exists():
             return None
         left: list[str] = []
         shutil.rmtree(self._scratch, onerror=lambda _, path, error: left.append(f"{path}: {error[1]}"))
         with contextlib.suppress(OSError):
             self._scratch.parent.rmdir()
         return left[0] if left else None
-
-    @property
-    def _scratch(self) -> Path:
-        return self.surroundings.scratch / self.run_id
 
 
 def scheduled_instant(seconds: float | None) -> datetime | None:

@@ -24,7 +24,7 @@ class MismatchError(ValueError):
 def build(model: Any, data: Mapping[str, Any]) -> Any:
     """An instance of `model`, or a plain dict where it is None. Raises MismatchError."""
     if model is None:
-        return copy.deepcopy(dict(data))
+        return copy.deepcopy(dict(data)) if data else {}
     try:
         return _adapter(model).validate_python(dict(data))
     except ValidationError as exc:
