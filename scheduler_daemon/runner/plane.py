@@ -167,7 +167,7 @@ class JobPlane:
             except BaseException:
                 await generation.stop(0)
                 raise
-            if _set_aside_threaded(aside, answer):
+            if _set_aside_threaded(aside, request, answer):
                 await generation.stop(_STOP_S)
                 continue
             return generation, _catalogue(answer, aside)
@@ -242,19 +242,16 @@ def _message(request: Discovery, aside: _SetAside) -> Message:
     return {**request.message(), "exclude": exclude, "foreign": aside.foreign}
 
 
-def _set_aside_threaded(aside: _SetAside, answer: Message) -> bool:
+def _set_aside_threaded(aside: _SetAside, request: Discovery, answer: Message) -> bool:
     """Remember extensions that left threads in this zygote; True if there is any: it must not fork."""
     threaded = {e["name"]: e for e in answer["extensions"] if e["leaves_threads"]}
     for name, extension in threaded.items():
         aside.infos[name] = _extension(extension)
         aside.foreign[name] = extension["resources"]
-    jobs = {job["name"] for extension in threaded.values() for job in extension["jobs"]}
-    aside.problems += [p for p in map(_problem, answer["problems"]) if _concerns(p, threaded.keys(), jobs)]
+    where = {("extensions", name) for name in threaded}
+    where |= {("scheduler", "jobs", j.name, "parameters") for j in request.jobs if j.extension in threaded}
+    aside.problems += [p for p in map(_problem, answer["problems"]) if p.where in where]
     return bool(threaded)
-
-
-def _concerns(problem: SectionProblem, extensions: Any, jobs: set[str]) -> bool:
-    return problem.where[1] in extensions if problem.where[0] == "extensions" else problem.where[2] in jobs
 
 
 def _catalogue(answer: Message, aside: _SetAside) -> Catalogue:

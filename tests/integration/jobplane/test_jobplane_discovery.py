@@ -207,13 +207,13 @@ async def test_an_extension_that_leaves_threads_runs_in_processes_of_its_own(
         def lists(ctx): return JobResult.success().with_message(str([n for n, _ in ctx.resources("assets")]))
         """,
     )
-    jobs = (spec("counts", "threaded", "counts", times="x"), spec("lists", "good", "lists"))
+    jobs = (spec("nightly", "threaded", "counts", times="x"), spec("lists", "good", "lists"))
     plane = make_plane(sections={"threaded": {"times": 4}}, jobs=jobs)
     catalogue = await plane.start(plane.request)
 
     threaded = next(e for e in catalogue.extensions if e.name == "threaded")
     assert (threaded.leaves_threads, threaded.error, len(threaded.jobs)) == (True, None, 1)
-    assert [problem.where[2] for problem in catalogue.problems] == ["counts"]
+    assert [problem.where[2] for problem in catalogue.problems] == ["nightly"]
     alone = await plane.worker(isolate="threaded")
     outcome = await alone.result("counts", extension="threaded", parameters={"times": 1})
     assert outcome["message"] == "3 ['good', 'threaded'] 4"
