@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple, Self
 
@@ -17,7 +17,7 @@ from scheduler_daemon.model import DstPolicy
 
 
 class AtTransition(NamedTuple):
-    """A local time (`YYYY-MM-DD HH:MM:SS`) that a change of the clock jumps over or repeats, and the change."""
+    """A local time (`YYYY-MM-DD HH:MM:SS`) that the clock jumps over or repeats, and when it does."""
 
     local: str
     transition: datetime
@@ -145,6 +145,9 @@ class CronExpression:
 
     def __repr__(self) -> str:
         return f"CronExpression.parse({str(self)!r})"
+
+    def __reduce__(self) -> tuple[Callable[[str], CronExpression], tuple[str]]:
+        return CronExpression.parse, (str(self),)
 
     def __eq__(self, other: object) -> bool:
         return str(self) == str(other) if isinstance(other, CronExpression) else NotImplemented

@@ -48,31 +48,30 @@ def _either_day(expression: CronExpression) -> Iterator[str]:
 
 def _changes(expression: CronExpression, zone: tzinfo, dst: DstPolicy, now: datetime) -> Iterator[str]:
     for transition, times in groupby(expression.gaps(now, now + _AHEAD, zone), _transition):
-        instead = _short(transition.astimezone(zone).strftime("%H:%M:%S"))
-        what = f"fires once at {instead} instead" if dst.gap is DstGap.AFTER else "does not fire then"
-        yield f"{_listed(times)} does not exist ({_jump(transition, zone)}): {what}"
+        day, listed = _listed(times)
+        before, after = _jump(transition, zone)
+        what = f"fires once at {after} instead" if dst.gap is DstGap.AFTER else "does not fire then"
+        yield f"on {day} {zone}'s clock goes from {before} to {after}, past {listed}: {what}"
     for transition, times in groupby(expression.overlaps(now, now + _AHEAD, zone), _transition):
-        yield f"{_listed(times)} comes twice ({_jump(transition, zone)}): {_PASSES[dst.overlap]}"
+        day, listed = _listed(times)
+        before, after = _jump(transition, zone)
+        what = _PASSES[dst.overlap]
+        yield f"on {day} {zone}'s clock goes back from {before} to {after}, repeating {listed}: {what}"
 
 
 def _transition(at: AtTransition) -> datetime:
     return at.transition
 
 
-def _listed(times: Iterator[AtTransition]) -> str:
-    """As "2027-03-14 02:10, 02:20, 02:30 and 3 more"."""
+def _listed(times: Iterator[AtTransition]) -> tuple[str, str]:
+    """As ("2027-03-14", "02:10, 02:20, 02:30 and 3 more")."""
     days, clocks = zip(*(time.local.split() for time in times), strict=True)
     more = len(clocks) - _MOST_LISTED
-    listed = ", ".join(_short(clock) for clock in clocks[:_MOST_LISTED])
-    return f"{days[0]} {listed}" + (f" and {more} more" if more > 0 else "")
+    listed = ", ".join(clock.removesuffix(":00") for clock in clocks[:_MOST_LISTED])
+    return days[0], listed + (f" and {more} more" if more > 0 else "")
 
 
-def _short(clock: str) -> str:
-    return clock.removesuffix(":00")
-
-
-def _jump(transition: datetime, zone: tzinfo) -> str:
+def _jump(transition: datetime, zone: tzinfo) -> tuple[str, str]:
+    """What the clock would have shown at the change, and what it shows."""
     last = (transition - timedelta(seconds=1)).astimezone(zone).replace(tzinfo=None)
-    return (
-        f"{zone}'s clock goes from {last + timedelta(seconds=1):%H:%M} to {transition.astimezone(zone):%H:%M}"
-    )
+    return f"{last + timedelta(seconds=1):%H:%M}", f"{transition.astimezone(zone):%H:%M}"

@@ -21,7 +21,7 @@ MARGIN_S = 2 * DAY_S
 BEGIN_S = -DAY_S
 END_S = 84_006 * DAY_S + DAY_S
 _BLOCK_S = 365 * DAY_S
-_EVER = 1 << 62
+_EVER = 1 << 61
 
 
 class Stretch(NamedTuple):
@@ -40,10 +40,11 @@ class Stretch(NamedTuple):
 class Timeline:
     """The stretches of one zone. `at` costs the same however many transitions the zone has had."""
 
-    __slots__ = ("_blocks", "_last", "_zone")
+    __slots__ = ("_blocks", "_epoch", "_last", "_zone")
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
+        self._epoch = EPOCH.replace(tzinfo=zone)
         self._blocks: dict[int, tuple[Stretch, ...]] = {}
         fixed = zone.utcoffset(None)
         self._last = (
@@ -71,10 +72,12 @@ class Timeline:
 
     def _explore(self, block: int) -> tuple[Stretch, ...]:
         begin, end = block * _BLOCK_S, (block + 1) * _BLOCK_S
+        days = range(begin - MARGIN_S, end + MARGIN_S + 1, DAY_S)
+        offsets = [self._offset(day) for day in days]
         changes = [
-            self._pin(day, day + DAY_S, offset)
-            for day in range(begin - MARGIN_S, end + MARGIN_S, DAY_S)
-            if (offset := self._offset(day)) != self._offset(day + DAY_S)
+            self._pin(day - DAY_S, day, before)
+            for day, before, after in zip(days[1:], offsets, offsets[1:], strict=False)
+            if before != after
         ]
         edges = [change for change in changes if change < begin][-1:] or [begin]
         edges += [change for change in changes if begin <= change < end]
@@ -96,9 +99,8 @@ class Timeline:
         return after
 
     def _offset(self, instant: int) -> int:
-        offset = (EPOCH + timedelta(seconds=instant)).astimezone(self._zone).utcoffset()
-        assert offset is not None
-        return _seconds(offset)
+        moment = self._epoch + timedelta(0, instant)
+        return _seconds(self._zone.fromutc(moment) - moment)
 
 
 def _seconds(offset: timedelta) -> int:
