@@ -97,9 +97,7 @@ class Worker:
         if run is None:
             return
         run.cancel(reason)
-        with contextlib.suppress(
-            ValueError
-        ):  # not in the queue: the main thread has it, and sees cancel_reason
+        with contextlib.suppress(ValueError):  # the main thread has it, and sees cancel_reason
             self._queue.remove(run)
             del self._runs[run_id]
             self._channel.send(run.refusal(""))

@@ -248,7 +248,7 @@ def _set_aside_threaded(aside: _SetAside, request: Discovery, answer: Message) -
     for name, extension in threaded.items():
         aside.infos[name] = _extension(extension)
         aside.foreign[name] = extension["resources"]
-    where = {("extensions", name) for name in threaded}
+    where: set[tuple[str, ...]] = {("extensions", name) for name in threaded}
     where |= {("scheduler", "jobs", j.name, "parameters") for j in request.jobs if j.extension in threaded}
     aside.problems += [p for p in map(_problem, answer["problems"]) if p.where in where]
     return bool(threaded)
