@@ -20,6 +20,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, errors
 
+from scheduler_core.schema import Reference
 from scheduler_core.settings import configured
 from scheduler_core.target import Pages, Piece, Places, Target
 
@@ -30,6 +31,8 @@ LIMIT_S = 0.08
 ATTEMPTS = 3
 """How often a batch is tried that the application keeps from its end, before it is cut in two."""
 SHORTEST_REST_S = 0.005
+FIRST_DETACHED = 100
+"""Rows."""
 
 
 class Verdict(Enum):
@@ -145,18 +148,28 @@ class Batches:
         return []
 
     async def _take_apart(self, row: Places) -> None:
-        """One row that so much hangs on that it takes longer than we may: that goes first, in batches."""
+        """One row that so much refers to that it takes longer than we may: that goes first, in batches."""
         async with configured(self._connection, {"statement_timeout": "0"}):
-            for dependent in self._target.dependents:
-                number = self._rows
-                while number == self._rows:
-                    began = time.monotonic()
-                    drain = self._target.drain(dependent, row, self._rows)
-                    number = (await self._connection.execute(drain, self._parameters(row))).rowcount
-                    self._tally.add(0, {dependent.what: number})
-                    await self._rest(time.monotonic() - began)
+            for reference in self._target.references:
+                if reference.detachable:
+                    await self._detach(reference, row)
             if await self._attempt(row) is not Verdict.DONE:
                 self._tally.left += 1
+
+    async def _detach(self, reference: Reference, row: Places) -> None:
+        counted = {dependent.table.name: dependent.what for dependent in self._target.dependents}
+        what = counted.get(reference.table)
+        limit = min(FIRST_DETACHED, self._rows)
+        while True:
+            began = time.monotonic()
+            statement = self._target.detach(reference, row, limit)
+            number = (await self._connection.execute(statement, self._parameters(row))).rowcount
+            self._tally.add(0, {what: number} if what else {})
+            took_s = time.monotonic() - began
+            await self._rest(took_s)
+            if number < limit:
+                return
+            limit = adapted(limit, took_s, removed=number, rows=self._rows, most=self._rows)
 
     async def _places(self, piece: Piece) -> tuple[str, ...]:
         """Where the candidates of a piece are now."""
@@ -183,3 +196,18 @@ class Batches:
 
     def _parameters(self, piece: Piece) -> dict[str, Any]:
         return {**self._target.parameters, **piece.parameters}
+
+
+def adapted(stride: int, took_s: float, *, removed: int, rows: int, most: int) -> int:
+    """The length of the next batch, in pages or rows, after one of `stride` that took `took_s` for `removed`.
+
+    At most `rows` should go in one, and at most HOLD_S seconds.
+    """
+    length = float(stride)
+    if took_s > HOLD_S:
+        length *= HOLD_S / took_s
+    elif took_s < HOLD_S / 2:
+        length *= 2
+    if removed:
+        length = min(length, stride * rows / removed)
+    return max(1, min(int(length), most))

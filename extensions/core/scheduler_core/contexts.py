@@ -64,6 +64,7 @@ async def clean(run: MaintenanceRun[ContextParameters]) -> JobResult:
         where=OLD + _not_live(schema),
         parameters={"now": run.now, "retention": timedelta(hours=run.parameters.retention_hours)},
         evidence=(*_contents(schema), *forbidding(reaching)),
+        references=tuple(reaching),
     )
     swept = await run.sweep(target, "empty contexts removed")
     condition = f"older than {counted(run.parameters.retention_hours, 'hour')}"

@@ -101,6 +101,16 @@ class Reference:
         """Whether a row that is referred to by it cannot be removed."""
         return self.direct and self.single and self.action in ("a", "r")
 
+    @property
+    def removes(self) -> bool:
+        """Whether what refers by it goes too; else it is let go, or forbids the removal."""
+        return self.action == "c"
+
+    @property
+    def detachable(self) -> bool:
+        """Whether what refers by it can go, or be let go, ahead of the removal."""
+        return self.direct and self.single and self.action in ("c", "n")
+
     def as_table(self) -> Table:
         return Table(
             name=self.table,

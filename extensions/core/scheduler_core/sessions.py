@@ -8,12 +8,13 @@ from typing import Any
 
 from psycopg import sql
 
+from scheduler_core.advice import missing_indexes
 from scheduler_core.maintenance import MaintenanceRun, maintenance
 from scheduler_core.parameters import SessionParameters
 from scheduler_core.report import counted, message, nothing_done, result, swept_line
-from scheduler_core.schema import Table, inspect
+from scheduler_core.schema import Reference, Table, inspect, references
 from scheduler_core.sweep import Swept
-from scheduler_core.target import Target
+from scheduler_core.target import Target, forbidding
 from scheduler_daemon.extension import Job, JobContext, JobResult
 
 NEEDED: Mapping[str, Sequence[str]] = {"user_sessions": ("session_id", "last_activity_at", "ended_at")}
@@ -52,11 +53,13 @@ async def clean(run: MaintenanceRun[SessionParameters]) -> JobResult:
     table = schema.find("user_sessions", *NEEDED["user_sessions"])
     if table is None:
         return nothing_done(absent)
+    reaching = await references(run.connection, table)
     with run.ctx.step("expire"):
         ended = await run.sweep(_idle(table, run), "sessions ended")
     with run.ctx.step("remove"):
-        removed = await run.sweep(_ended_long_ago(table, run), "sessions removed")
-    return _result(run.parameters, ended, removed, absent)
+        removed = await run.sweep(_ended_long_ago(table, reaching, run), "sessions removed")
+    lines = _told(run.parameters, ended, removed)
+    return result([ended, removed], message(lines, absent=absent, advice=missing_indexes(reaching)))
 
 
 def _idle(table: Table, run: MaintenanceRun[SessionParameters]) -> Target:
@@ -64,9 +67,17 @@ def _idle(table: Table, run: MaintenanceRun[SessionParameters]) -> Target:
     return Target(table=table, key="session_id", where=IDLE, change=change, parameters=_ages(run))
 
 
-def _ended_long_ago(table: Table, run: MaintenanceRun[SessionParameters]) -> Target:
-    where = ENDED if run.parameters.enforce else WILL_HAVE_ENDED
-    return Target(table=table, key="session_id", where=where, parameters=_ages(run))
+def _ended_long_ago(
+    table: Table, reaching: Sequence[Reference], run: MaintenanceRun[SessionParameters]
+) -> Target:
+    return Target(
+        table=table,
+        key="session_id",
+        where=ENDED if run.parameters.enforce else WILL_HAVE_ENDED,
+        parameters=_ages(run),
+        evidence=forbidding(reaching),
+        references=tuple(reaching),
+    )
 
 
 def _ages(run: MaintenanceRun[SessionParameters]) -> Mapping[str, Any]:
@@ -77,12 +88,11 @@ def _ages(run: MaintenanceRun[SessionParameters]) -> Mapping[str, Any]:
     }
 
 
-def _result(parameters: SessionParameters, ended: Swept, removed: Swept, absent: Sequence[str]) -> JobResult:
+def _told(parameters: SessionParameters, ended: Swept, removed: Swept) -> list[str]:
     enforce = parameters.enforce
     idle = f"idle for over {counted(parameters.idle_hours, 'hour')}"
     gone = f"that ended over {counted(parameters.retention_days, 'day')} ago"
-    lines = [
+    return [
         swept_line(ended, "ended", "session", idle, enforce=enforce),
         swept_line(removed, "removed", "session", gone, enforce=enforce),
     ]
-    return result([ended, removed], message(lines, absent=absent))

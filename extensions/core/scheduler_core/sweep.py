@@ -17,7 +17,7 @@ from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 
-from scheduler_core.batch import HOLD_S, Batches, Tally
+from scheduler_core.batch import Batches, Tally, adapted
 from scheduler_core.parameters import Pace
 from scheduler_core.settings import configured
 from scheduler_core.target import Pages, Places, Target
@@ -186,18 +186,3 @@ class Sweep:
             braked=self._braked,
             dependents=tally.dependents,
         )
-
-
-def adapted(stride: int, took_s: float, *, removed: int, rows: int, most: int) -> int:
-    """The length of the next batch, in pages or rows, after one of `stride` that took `took_s` for `removed`.
-
-    At most `rows` should go in one, and at most HOLD_S seconds.
-    """
-    length = float(stride)
-    if took_s > HOLD_S:
-        length *= HOLD_S / took_s
-    elif took_s < HOLD_S / 2:
-        length *= 2
-    if removed:
-        length = min(length, stride * rows / removed)
-    return max(1, min(int(length), most))

@@ -85,6 +85,7 @@ class Target:
 
     `change` is the SET list of an UPDATE that makes `where` untrue; without it the rows are deleted.
     `parameters` are those of `where` and `change`. `key` is what evidence and dependents refer to.
+    `dependents` are counted; `references` is every foreign key that the removal has to follow.
     """
 
     table: Table
@@ -93,6 +94,7 @@ class Target:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     dependents: tuple[Dependent, ...] = ()
+    references: tuple[Reference, ...] = ()
     change: sql.Composable | None = None
 
     @property
@@ -138,19 +140,26 @@ class Target:
         statement = sql.SQL("{} WHERE {}").format(action, condition)
         return self._counted(statement) if self.dependents else statement
 
-    def drain(self, dependent: Dependent, piece: Piece, limit: int) -> sql.Composed:
-        """DELETE of at most `limit` rows of a dependent of the candidates among a piece, which get locked."""
+    def detach(self, reference: Reference, piece: Piece, limit: int) -> sql.Composed:
+        """Do what the foreign key would to at most `limit` rows that refer to candidates among a piece.
+
+        The candidates get locked: nobody changes one while it is taken apart.
+        """
+        attached, column = reference.as_table().identifier, sql.Identifier(reference.column)
+        action = sql.SQL("DELETE FROM {} d").format(attached)
+        if not reference.removes:
+            action = sql.SQL("UPDATE {} d SET {} = NULL").format(attached, column)
         return sql.SQL(
-            "DELETE FROM {table} d WHERE d.ctid = ANY(ARRAY("
-            "SELECT d.ctid FROM {parent} t JOIN {table} d ON d.{column} = t.{key} WHERE {condition}"
-            " LIMIT {limit} FOR UPDATE OF t))"
+            "{} WHERE d.ctid = ANY(ARRAY(SELECT d.ctid FROM {} t JOIN {} d ON d.{} = t.{} WHERE {}"
+            " LIMIT {} FOR UPDATE OF t))"
         ).format(
-            table=dependent.table.identifier,
-            parent=self.table.identifier,
-            column=sql.Identifier(dependent.column),
-            key=sql.Identifier(self.key),
-            condition=self._condition(piece.where, self.evidence),
-            limit=limit,
+            action,
+            self.table.identifier,
+            attached,
+            column,
+            sql.Identifier(self.key),
+            self._condition(piece.where, self.evidence),
+            limit,
         )
 
     def _condition(self, piece: sql.Composable | None, evidence: Iterable[Evidence]) -> sql.Composed:

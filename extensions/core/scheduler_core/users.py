@@ -61,5 +61,6 @@ def _old_anonymous_users(
         where=NEVER_UPGRADED,
         parameters={"now": run.now, "retention": timedelta(days=run.parameters.retention_days)},
         evidence=(open_sessions, *forbidding(reaching)),
+        references=tuple(reaching),
         dependents=(Dependent(what="context", table=contexts, column="user_id"),) if contexts else (),
     )

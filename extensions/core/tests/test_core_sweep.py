@@ -9,13 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 from scheduler_core import batch, contexts, logs, sessions, sweep, users
+from scheduler_core.batch import adapted
 from scheduler_core.parameters import (
     AnonymousUserParameters,
     ContextParameters,
     LogParameters,
     SessionParameters,
 )
-from scheduler_core.sweep import adapted
 
 DAY = timedelta(days=1)
 OLD = 31 * DAY

@@ -110,20 +110,30 @@ async def test_a_user_whose_context_another_table_refers_to_is_left_and_the_othe
     assert "1 left for the next run" in ran.message
 
 
-async def test_one_account_with_thousands_of_contexts_goes_in_several_batches(
+async def test_one_account_with_thousands_of_contexts_and_sessions_goes_in_several_batches(
     database: Any, run_core: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "LIMIT_S", 0.001)
-    user = database.user(age=OLD)
+    """As where the row takes too long for one batch: the trigger sees to that while there is much left."""
+    monkeypatch.setattr(batch, "LIMIT_S", 0.3)
+    monkeypatch.setattr(batch, "FIRST_DETACHED", 1000)
     database.execute(
-        "INSERT INTO user_contexts (context_id, user_id) SELECT 'c' || n, %s FROM generate_series(1, 3000) n",
-        user,
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        "  IF (SELECT count(*) FROM user_contexts) + (SELECT count(user_id) FROM user_sessions) > 0"
+        "  THEN PERFORM pg_sleep(60); END IF; RETURN OLD; END $$;"
+        "CREATE TRIGGER dawdle BEFORE DELETE ON users FOR EACH ROW EXECUTE FUNCTION dawdle()"
     )
+    user = database.user(age=OLD)
+    for table, key in (("user_contexts", "context_id"), ("user_sessions", "session_id")):
+        database.execute(
+            f"INSERT INTO {table} ({key}, user_id) SELECT 'x' || n, %s FROM generate_series(1, 2500) n", user
+        )
+    database.execute("UPDATE user_sessions SET ended_at = now()")
 
     ran = await run_core(clean, AnonymousUserParameters(batch_size=1000))
 
     assert database.one("SELECT count(*) FROM users") == 0
-    assert "removed 1 of 1 anonymous user (and 3,000 contexts)" in ran.message
+    assert database.one("SELECT count(*), count(user_id) FROM user_sessions") == (2500, 0)
+    assert "removed 1 of 1 anonymous user (and 2,500 contexts)" in ran.message
 
 
 async def test_the_brake_stops_a_run_and_the_next_carries_on(database: Any, run_core: Any) -> None:
