@@ -22,13 +22,13 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-EXTENSION = '''
+EXTENSION = """
 from scheduler_daemon.extension import Extension, JobResult
 extension = Extension("bench")
 @extension.job(name="noop", schedule="* * * * * *")
 async def noop(ctx):
     return JobResult.success()
-'''
+"""
 WARM_UP_S = 5
 
 
@@ -37,7 +37,9 @@ def write_extension(folder: Path) -> None:
     info.mkdir(parents=True)
     (folder / "bench_extension.py").write_text(EXTENSION)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-extension\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[scheduler_daemon.extensions]\nbench = bench_extension:extension\n")
+    (info / "entry_points.txt").write_text(
+        "[scheduler_daemon.extensions]\nbench = bench_extension:extension\n"
+    )
 
 
 def write_configuration(folder: Path, schedules: list[str], workers: int) -> Path:
@@ -55,7 +57,7 @@ def write_configuration(folder: Path, schedules: list[str], workers: int) -> Pat
 class RunningDaemon:
     """`scheduler-daemon run` as a process of its own, in a folder of its own."""
 
-    def __init__(self, schedules: list[str], *, workers: int = 4) -> None:
+    def __init__(self, schedules: list[str], *, workers: int = 8) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="lateness-"))
         write_extension(self.folder / "extension")
         self.config = write_configuration(self.folder, schedules, workers)
@@ -106,7 +108,9 @@ def ours(count: int, seconds: int) -> dict[str, float]:
     share = (daemon.cpu_s() - cpu) / (time.monotonic() - began)
     time.sleep(3)
     where = f"scheduled_for > '{since.isoformat()}' AND scheduled_for <= timestamptz '{since.isoformat()}' + interval '{seconds} s'"
-    rows = daemon.query(f"SELECT lateness_ms FROM scheduler.runs WHERE planned AND status = 'succeeded' AND {where}")
+    rows = daemon.query(
+        f"SELECT lateness_ms FROM scheduler.runs WHERE planned AND status = 'succeeded' AND {where}"
+    )
     other = daemon.query(
         f"SELECT coalesce(sum(instants), 0) FROM scheduler.runs WHERE planned AND status <> 'succeeded' AND {where}"
     )
@@ -168,7 +172,9 @@ def first_fire(count: int) -> float:
     """Seconds from the start of the process to the first fire that it planned itself."""
     daemon = RunningDaemon(["* * * * * *"] + [f"{n % 60} {n // 60 % 60} 0 1 1 *" for n in range(count - 1)])
     time.sleep(2.5)
-    rows = daemon.query("SELECT extract(epoch FROM min(started_at)) FROM scheduler.runs WHERE status = 'succeeded'")
+    rows = daemon.query(
+        "SELECT extract(epoch FROM min(started_at)) FROM scheduler.runs WHERE status = 'succeeded'"
+    )
     daemon.stop()
     return float(rows[0][0]) - daemon.began  # type: ignore[arg-type]
 
@@ -182,7 +188,9 @@ def main() -> None:
     wanted = parser.parse_args()
     table = []
     print("lateness in ms; cpu as a share of one core (the daemon's process; APScheduler: all of it)")
-    print(f"{'due each second':>15}  {'who':<17}{'p50':>9}{'p99':>9}{'max':>9}  {'ran':>12}  {'not run':>7}  {'cpu':>6}")
+    print(
+        f"{'due each second':>15}  {'who':<17}{'p50':>9}{'p99':>9}{'max':>9}  {'ran':>12}  {'not run':>7}  {'cpu':>6}"
+    )
     for count in (int(c) for c in wanted.counts.split(",") if c):
         for who, measure in (("ours, durable", ours), ("APScheduler alone", apscheduler_alone)):
             r = measure(count, wanted.seconds)
@@ -195,7 +203,9 @@ def main() -> None:
     for count in (int(c) for c in wanted.idle.split(",") if c):
         r = idle(count)
         table.append({"idle": count, **r})
-        print(f"idle with {count:>6} jobs: cpu {r['cpu']:.2%}, resident {r['rss']:.0f} MB, ready after {r['ready']:.1f} s")
+        print(
+            f"idle with {count:>6} jobs: cpu {r['cpu']:.2%}, resident {r['rss']:.0f} MB, ready after {r['ready']:.1f} s"
+        )
     if wanted.idle:
         first = first_fire(10_000)
         print(f"first fire with 10,000 jobs: {first:.1f} s after the start of the process")

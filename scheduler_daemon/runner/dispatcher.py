@@ -23,7 +23,7 @@ from scheduler_daemon.runner.planning import Outage, Situation
 from scheduler_daemon.runner.pool import Pool
 from scheduler_daemon.runner.rollover import Turnover
 
-CLAIM_AT_ONCE = 500
+CLAIM_AT_ONCE = 250
 MAX_SKEW = timedelta(seconds=5)
 EARLY = timedelta(seconds=1)
 RETRY_S = 0.5

@@ -20,7 +20,7 @@ from scheduler_daemon.runner.plane import JobPlane, WorkerLink
 from scheduler_daemon.runner.slot import Slot
 
 HAND_OVER = 32
-IN_LINE = 32
+IN_LINE = 96
 SLOW_S = 0.05
 IDLE_S = 60.0
 FORK_RETRY_S = 1.0

@@ -99,7 +99,7 @@ CREATE TABLE scheduler.runs (
 CREATE UNIQUE INDEX runs_planned ON scheduler.runs (job, scope, scheduled_for) WHERE planned;
 CREATE INDEX runs_live ON scheduler.runs (concurrency) WHERE status IN ('queued', 'running');
 CREATE INDEX runs_by_job ON scheduler.runs (job, id);
-CREATE INDEX runs_by_status ON scheduler.runs (status, id);
+CREATE INDEX runs_gone_wrong ON scheduler.runs (status, id) WHERE status IN ('failed', 'timed_out', 'cancelled', 'lost');
 COMMENT ON COLUMN scheduler.runs.planned IS 'true: scheduled_for … last_for are instants of the schedule, and this row is their disposition';
 COMMENT ON COLUMN scheduler.runs.instants IS 'how many planned instants a skipped or missed span covers';
 
