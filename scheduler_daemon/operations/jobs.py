@@ -18,7 +18,7 @@ from scheduler_daemon.errors import (
 from scheduler_daemon.ledger.history import Actor, LogFilter, Override, Row, RunFilter
 from scheduler_daemon.model import JobSpec
 from scheduler_daemon.operations.house import House
-from scheduler_daemon.operations.parameters import checked
+from scheduler_daemon.operations.parameters import checked, hidden, masked
 from scheduler_daemon.operations.values import (
     JobDetail,
     JobList,
@@ -206,7 +206,12 @@ class JobOperations:
         return [run_view(row) for row in await self._house.history.runs(wanted)]
 
     async def run_detail(self, run_id: str) -> RunDetail:
-        return run_detail(await self._row(run_id))
+        row = await self._row(run_id)
+        if row["parameters"]:
+            spec = self._house.book.spec(row["job"])
+            known = masked(row["parameters"], self._schema(spec)) if spec else hidden(row["parameters"])
+            row = {**row, "parameters": known}
+        return run_detail(row)
 
     async def logs(self, wanted: LogFilter) -> list[LogView]:
         """Oldest first, as people read them; the newest `limit` of them."""
@@ -248,17 +253,6 @@ class JobOperations:
     def _schema(self, spec: JobSpec) -> Mapping[str, Any] | None:
         info = self._house.edition.catalogue.find(spec.extension, spec.job)
         return info.parameters_schema if info else None
-
-
-def masked(parameters: Mapping[str, Any], schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Parameters that their model calls secret (JSON Schema: writeOnly, or format password) as ***."""
-    properties = (schema or {}).get("properties", {})
-    secret = {
-        name
-        for name, shape in properties.items()
-        if shape.get("writeOnly") or shape.get("format") == "password"
-    }
-    return {name: "***" if name in secret else value for name, value in parameters.items()}
 
 
 def _plain(view: Any) -> Any:

@@ -23,6 +23,8 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "null": type(None),
 }
 _WORDS = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
+HIDDEN = "***"
+DEPTH = 8
 _AN = {"integer": "an integer", "array": "an array", "object": "an object"}
 
 
@@ -42,6 +44,34 @@ def checked(job: str, given: Mapping[str, Any], schema: Schema | None) -> dict[s
     if mistakes:
         raise InvalidParametersError("; ".join(mistakes))
     return found
+
+
+def masked(parameters: Mapping[str, Any], schema: Schema | None) -> dict[str, Any]:
+    """What may be shown: those that their model calls secret (writeOnly, or format password) as ***."""
+    properties: Mapping[str, Any] = (schema or {}).get("properties", {})
+    secret = {name for name, shape in properties.items() if _secret(shape, schema or {})}
+    return {name: HIDDEN if name in secret else value for name, value in parameters.items()}
+
+
+def hidden(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Where nobody knows any more which of them are secret."""
+    return dict.fromkeys(parameters, HIDDEN)
+
+
+def _secret(shape: Any, schema: Schema, depth: int = 0) -> bool:
+    """Wherever in the shape a secret is called so; models may hold themselves."""
+    if depth > DEPTH:
+        return False
+    if isinstance(shape, list):
+        return any(_secret(one, schema, depth + 1) for one in shape)
+    if not isinstance(shape, Mapping):
+        return False
+    if shape.get("writeOnly") or shape.get("format") == "password":
+        return True
+    inside = [shape.get(key) for key in ("anyOf", "allOf", "items", "additionalProperties")]
+    if "$ref" in shape:
+        inside.append(list(_resolved(shape, schema).get("properties", {}).values()))
+    return any(_secret(one, schema, depth + 1) for one in inside)
 
 
 def _unknown(job: str, given: Mapping[str, Any], schema: Schema) -> Iterator[str]:
