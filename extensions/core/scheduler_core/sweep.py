@@ -29,7 +29,7 @@ STRIDES = 16
 """In how many strides a table is walked over where evidence is read whole."""
 MOST_STRIDE = 65_536
 """Pages (512 MB)."""
-FIRST_PAGES, MOST_PAGES = 8, 4_096
+FIRST_PAGES, MOST_PAGES = 8, 512
 """Of a batch, in a walk."""
 REPORT_S = 0.1
 """Progress is told no more often."""
