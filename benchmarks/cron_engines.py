@@ -1,9 +1,9 @@
 """What one `next` and one parse cost: our cron engine beside CronSim, croniter, APScheduler and cronexpr.
 
     python3 -m venv /tmp/cron-peers && /tmp/cron-peers/bin/pip install -r benchmarks/requirements-cron.txt
-    /tmp/cron-peers/bin/python benchmarks/cron_engines.py [--instants N] [--check]
+    /tmp/cron-peers/bin/python benchmarks/cron_engines.py [--calls N] [--check]
 
-One process; the garbage collector is off while the clock runs; engines take turns, expression by expression.
+One process; the garbage collector is off; engines take turns, in ten rounds for each expression.
 `next`: every engine walks the same chain of instants from the same moment, each call is timed, the median
 counts. `parse`: the median of as many constructions. CronSim is an iterator over one parsed expression, which
 is its best case; cronexpr parses again at every call and knows UTC only. Prints a Markdown table; with
@@ -19,6 +19,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -45,6 +46,7 @@ EXPRESSIONS = (
 )
 ZONES: dict[str, tzinfo] = {"America/New_York": ZoneInfo("America/New_York"), "UTC": UTC}
 START = datetime(2026, 1, 15, 12, 34, 56, tzinfo=UTC)
+ROUNDS = 10
 NEXT_BAR_US, LEAP_BAR_US, PARSE_BAR_US = 6.0, 20.0, 40.0
 
 Step = Callable[[datetime], datetime]
@@ -110,38 +112,45 @@ PARSE: dict[str, Callable[[str], object]] = {
 }
 
 
-def time_next(engine: Engine, expression: str, zone: tzinfo, instants: int) -> float:
-    """Median µs of one step. The chain starts anew before it would leave the 21st century."""
+def walk(engine: Engine, expression: str, zone: tzinfo, calls: int) -> list[int]:
+    """The ns of each step. The chain starts anew before it would leave the 21st century."""
     step, moment, costs = engine(expression, zone), START, []
-    for _ in range(instants):
+    for _ in range(calls):
         begin = perf_counter_ns()
         moment = step(moment)
         costs.append(perf_counter_ns() - begin)
         if moment.year > 2080:
             step, moment = engine(expression, zone), START
-    return median(costs) / 1000
+    return costs
 
 
-def time_parse(parse: Callable[[str], object], expression: str, times: int) -> float:
+def construct(parse: Callable[[str], object], expression: str, calls: int) -> list[int]:
     costs = []
-    for _ in range(times):
+    for _ in range(calls):
         begin = perf_counter_ns()
         parse(expression)
         costs.append(perf_counter_ns() - begin)
-    return median(costs) / 1000
+    return costs
 
 
-def measure(instants: int) -> Iterator[tuple[str, str, dict[str, float]]]:
+def in_turns(measures: dict[str, Callable[[int], list[int]]], calls: int) -> dict[str, float]:
+    """The median µs of each measure; they take turns, so that a busy moment of the machine hits all alike."""
+    costs: dict[str, list[int]] = {name: [] for name in measures}
+    for _ in range(ROUNDS):
+        for name, measure in measures.items():
+            costs[name] += measure(calls // ROUNDS)
+    return {name: median(each) / 1000 for name, each in costs.items()}
+
+
+def rows(calls: int) -> Iterator[tuple[str, str, dict[str, float]]]:
     for zone_name, zone in ZONES.items():
         for expression in EXPRESSIONS:
             engines = {name: engine for name, engine in NEXT.items() if name != "cronexpr" or zone is UTC}
-            yield (
-                f"next, {zone_name}",
-                expression,
-                {name: time_next(engine, expression, zone, instants) for name, engine in engines.items()},
-            )
+            measures = {name: partial(walk, engine, expression, zone) for name, engine in engines.items()}
+            yield f"next, {zone_name}", expression, in_turns(measures, calls)
     for expression in EXPRESSIONS:
-        yield "parse", expression, {name: time_parse(p, expression, instants) for name, p in PARSE.items()}
+        measures = {name: partial(construct, parse, expression) for name, parse in PARSE.items()}
+        yield "parse", expression, in_turns(measures, calls)
 
 
 def missed(group: str, expression: str, costs: dict[str, float]) -> list[str]:
@@ -157,7 +166,7 @@ def missed(group: str, expression: str, costs: dict[str, float]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Cost of one next and one parse, ours beside four others.")
-    parser.add_argument("--instants", type=int, default=2000, help="calls per engine, expression and zone")
+    parser.add_argument("--calls", type=int, default=3000, help="calls per engine, expression and zone")
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
     options = parser.parse_args()
     packages = {
@@ -172,7 +181,7 @@ def main() -> int:
     print("|---|---|" + "---|" * len(NEXT))
     wrong: list[str] = []
     gc.disable()
-    for group, expression, costs in measure(options.instants):
+    for group, expression, costs in rows(options.calls):
         cells = (
             f"{costs[name]:.1f}" + ("" if name == "ours" else f" (×{costs[name] / costs['ours']:.1f})")
             if name in costs

@@ -74,8 +74,8 @@ def _kept(kind: Kind, bits: int, *, starred: bool) -> str:
 
 
 def _list(found: list[int]) -> str:
-    """`a-b/n` for evenly spaced values, else values and runs of three and more."""
-    if len(found) > 2:
+    """`a-b/n` for four and more that are evenly spaced, else single values and runs of three and more."""
+    if len(found) > 3:
         step = found[1] - found[0]
         if step > 1 and found == list(range(found[0], found[-1] + 1, step)):
             return f"{found[0]}-{found[-1]}/{step}"

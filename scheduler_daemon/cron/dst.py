@@ -40,9 +40,11 @@ class Instants:
         MARGIN_S before it: so years are crossed in one step. That does not hold within MARGIN_S of the start,
         where the clock may still go back to before the start: there the walk goes stretch by stretch.
         """
-        time = instant - self._even_day
-        if 0 <= time < DAY_S and (found := self._local.times.at_or_after(time)) >= 0:
-            return self._even_day + found
+        midnight = self._even_day
+        if midnight <= instant < midnight + DAY_S:
+            time = self._local.times.at_or_after(instant - midnight)
+            if time >= 0:
+                return midnight + time
         instant, shown, local = max(instant, BEGIN_S), 0, -1
         while instant < END_S:
             stretch = self._line.at(instant)

@@ -147,7 +147,7 @@ def number(kind: Kind, text: str) -> int | None:
     value = digits(text)
     if value is not None:
         return value if kind.low <= value <= kind.high else None
-    name = text.upper()
+    name = text.upper() if text.isascii() else ""
     return kind.names.index(name) + kind.low if name in kind.names else None
 
 

@@ -24,6 +24,8 @@ def lint(expression: CronExpression, zone: tzinfo, dst: DstPolicy, now: datetime
         return ("never fires: no date from 1970 to 2199 matches",)
     if expression.next_after(now, zone, dst=dst) is None:
         last = expression.previous_before(now, zone, dst=dst)
+        if last is None:
+            return (f"never fires: {zone}'s clock jumps over the only time that matches",)
         return (f"never fires again: the last instant was {last:%Y-%m-%d %H:%M:%S} UTC",)
     return (*_every_second(expression), *_either_day(expression), *_changes(expression, zone, dst, now))
 

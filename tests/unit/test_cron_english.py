@@ -102,6 +102,12 @@ def test_a_schedule_that_never_fires() -> None:
     )
 
 
+def test_a_schedule_whose_only_time_is_in_a_gap() -> None:
+    assert warnings("0 30 2 14 3 * 2027", gap=DstGap.SKIP) == (
+        "never fires: America/New_York's clock jumps over the only time that matches",
+    )
+
+
 def test_both_day_fields_restricted() -> None:
     (warning,) = warnings("0 0 12 13 * FRI")
     assert "matches the day of month or the day of week" in warning

@@ -99,6 +99,7 @@ def test_white_space_is_spaces_and_tabs_in_any_number() -> None:
         ("0 0 0 15W * ? *", "0 0 0 15W * *"),
         ("0 0 0 * * * 2030,2026-2028", "0 0 0 * * * 2026-2028,2030"),
         ("0 0 0 1 1,4,7,10 *", "0 0 0 1 */3 *"),
+        ("0 0 0 * * FRI,MON,WED", "0 0 0 * * 1,3,5"),
     ],
 )
 def test_the_canonical_text(text: str, canonical: str) -> None:
@@ -201,6 +202,7 @@ def test_fixed_time_is_a_minute_and_an_hour_that_do_not_start_with_a_star(text: 
         ("0 0 0 * * *\n", "day of week", "\n", 12, "only spaces and tabs may stand between fields"),
         ("0 0\u00a00 * * * *", "minute", "\u00a0", 4, "only spaces and tabs"),
         ("0 ٣ * * * *", "minute", "٣", 3, "no field takes this character"),
+        ("0 0 0 * * ſun", "day of week", "ſ", 11, "no field takes this character"),
         ("0 99999999999 * * * *", "minute", "99999999999", 3, "allowed are 0-59"),
         ("@Daily", "expression", "@Daily", 1, 'write "@daily"'),
         (" @daily 0 0 * * *", "expression", "@daily 0 0 * * *", 2, "a nickname stands alone"),
