@@ -114,7 +114,7 @@ CREATE TABLE scheduler.logs (
   node uuid,
   fields jsonb
 );
-CREATE INDEX logs_by_time ON scheduler.logs (at);
+CREATE INDEX logs_by_time ON scheduler.logs USING brin (at);
 CREATE INDEX logs_by_run ON scheduler.logs (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX logs_by_job ON scheduler.logs (job, id) WHERE job IS NOT NULL;
 
