@@ -108,7 +108,9 @@ class World:
             env={
                 **os.environ,
                 "STATE_DIRECTORY": str(state),
-                "PYTHONPATH": str(self.folder / "extension"),
+                "PYTHONPATH": os.pathsep.join(
+                    filter(None, [str(self.folder / "extension"), os.environ.get("PYTHONPATH")])
+                ),
                 "CHAOS_LOGS": str(self.logs),
                 "SCHEDULER_DAEMON_TEST_CLOCK": str(self.clock),
             },
