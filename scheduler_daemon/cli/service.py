@@ -47,6 +47,15 @@ def main() -> None:
     Example:
       scheduler-daemon run --config config/config.yaml
     """
+    _use_locked_time_zones()
+
+
+def _use_locked_time_zones() -> None:
+    """Zones as the lock file's tzdata has them, not as the machine does: revisions name its version."""
+    import zoneinfo
+
+    os.environ["PYTHONTZPATH"] = ""
+    zoneinfo.reset_tzpath(())
 
 
 @main.command()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from scheduler_daemon import __version__
 from scheduler_daemon.config import load, planned
@@ -120,6 +121,8 @@ class SchedulerOperations:
         house = self._house
         async with house.turning:
             before = house.edition.settings.revision
+            # A new tzdata may have been installed: its rules are read anew.
+            ZoneInfo.clear_cache()
             try:
                 loaded = await asyncio.to_thread(load, house.edition.settings.file)
                 edition = await house.prepare(loaded)
