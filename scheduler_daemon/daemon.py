@@ -8,7 +8,9 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,8 +36,10 @@ from scheduler_daemon.ledger.plans import Plans
 from scheduler_daemon.ledger.presence import Presence
 from scheduler_daemon.ledger.values import NodeIdentity
 from scheduler_daemon.logs import LedgerTap
+from scheduler_daemon.maintenance import reach
 from scheduler_daemon.model import Catalogue, JobSpec, Settings
 from scheduler_daemon.operations import House, Operations
+from scheduler_daemon.operations.pulse import Pulse
 from scheduler_daemon.runner.book import Book
 from scheduler_daemon.runner.dispatcher import Dispatcher
 from scheduler_daemon.runner.guardian import Books, Guardian
@@ -206,7 +210,9 @@ class Daemon:
         house = self._house
         watch = ClockWatch(house.clock, lambda since: dispatcher.outage_ended(since, "suspended"))
         dispatcher.before_turn = watch.check
-        for part in (house.guardian, watch, dispatcher, house.engine):
+        pulse = Pulse(house, limit_s=(systemd.watchdog_limit() or 60.0) / 2)
+        watchdog = systemd.Watchdog(pulse.stalled, pulse.status)
+        for part in (house.guardian, watch, dispatcher, house.engine, watchdog):
             await part.start()
             self._exits.push_async_callback(part.stop)
         dispatcher.due(house.book.jobs)
@@ -328,25 +334,15 @@ async def _never(loaded: Loaded) -> Edition:
 
 
 async def migrate_once(loaded: Loaded) -> list[Applied]:
-    """What `scheduler-daemon migrate` does: as a start would, and then stop."""
+    """What `scheduler-daemon migrate` does: as a start would. A daemon may be running meanwhile."""
     settings = loaded.settings
-    async with contextlib.AsyncExitStack() as exits:
-        state = StateDirectory(settings.state_dir)
-        state.prepare()
-        url, role = settings.database_url, None
-        if url is None:
-            state.lock()
-            exits.callback(state.release)
-            server = EmbeddedServer(settings.state_dir, log=log.debug)
-            await server.start()
-            exits.push_async_callback(server.stop)
-            url, role = server.url, JOB_ROLE
-        else:
-            await (await connect_with_retry(url, log.warning, DATABASE_PATIENCE)).close()
-        applied = await apply(url, [SCHEDULER])
-        if role is not None:
-            await ensure_job_role(url)
+    async with reach(settings) as database, contextlib.AsyncExitStack() as exits:
+        applied = await apply(database.url, [SCHEDULER])
+        if database.job_role is not None:
+            await ensure_job_role(database.url)
+        folder = exits.enter_context(tempfile.TemporaryDirectory(prefix="scheduler-migrate-"))
         plane = JobPlane(python=settings.jobplane_python or Path(sys.executable), log=log)
         exits.push_async_callback(plane.stop, 0)
-        catalogue = await plane.start(Discovery.of(settings, None))
-        return applied + await apply(url, _migrations(catalogue, role))
+        request = replace(Discovery.of(settings, None), state_dir=Path(folder))
+        catalogue = await plane.start(request)
+        return applied + await apply(database.url, _migrations(catalogue, database.job_role))

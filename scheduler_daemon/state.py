@@ -53,6 +53,17 @@ class StateDirectory:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._lock = descriptor
 
+    def holder(self) -> str | None:
+        """The pid of the daemon that has it now; None: nobody has. Anyone who may read it may ask."""
+        try:
+            with (self.path / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return (self.path / "lock").read_text(errors="replace").strip() or "unknown"
+        except OSError:
+            return None
+        return None
+
     def release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)

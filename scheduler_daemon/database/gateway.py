@@ -26,6 +26,13 @@ PROBE_INTERVAL_S = 0.25
 OPTIONS = (
     "-c timezone=UTC -c lock_timeout=5s -c idle_in_transaction_session_timeout=5s -c statement_timeout=60s"
 )
+SIGNS_OF_LIFE = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""A server that vanished without a word, over a network, is noticed within 15 s (libpq; s, and ms)."""
 
 
 class Gateway:
@@ -41,6 +48,11 @@ class Gateway:
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._search: asyncio.Task[None] | None = None
         self._closed = False
+        self._users: set[asyncio.Task[Any] | None] = set()
+
+    def serves(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether this task now waits for a connection, or has one."""
+        return task in self._users
 
     async def open(self) -> None:
         """Raises DatabaseUnavailableError when the database does not answer within 5 s."""
@@ -65,6 +77,8 @@ class Gateway:
         pool = self._pool
         if pool is None or self.away_since is not None:
             raise self._refusal()
+        task = asyncio.current_task()
+        self._users.add(task)
         try:
             async with pool.connection() as connection:
                 yield connection
@@ -74,6 +88,8 @@ class Gateway:
             if not _means_away(error):
                 raise
             raise self._lost(str(error)) from error
+        finally:
+            self._users.discard(task)
 
     def _refusal(self) -> DatabaseUnavailableError:
         if self.away_since is None:
@@ -117,7 +133,7 @@ class Gateway:
             timeout=5,
             open=False,
             name="scheduler-daemon",
-            kwargs={"application_name": "scheduler-daemon", "options": OPTIONS},
+            kwargs={"application_name": "scheduler-daemon", "options": OPTIONS, **SIGNS_OF_LIFE},
         )
         await pool.open(wait=False)
         return pool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -29,7 +30,7 @@ class Engine:
     def __init__(self, clock: Clock, due: Callable[[Sequence[str]], None]) -> None:
         self._clock = clock
         self._due = due
-        self._scheduler = AsyncIOScheduler(timezone=UTC, jobstores={"default": MemoryJobStore()})
+        self._scheduler = _Wheel(timezone=UTC, jobstores={"default": MemoryJobStore()})
         self._scheduler.add_executor(_HandOver(due), alias="default")
         self._waker: asyncio.Task[None] | None = None
 
@@ -46,7 +47,14 @@ class Engine:
                 max_instances=1_000_000,
             )
 
+    @property
+    def turned_at(self) -> float:
+        """When the wheel last came round (monotonic): every 5 s at least, while it is well."""
+        turned_at: float = self._scheduler.turned_at
+        return turned_at
+
     async def start(self) -> None:
+        self._scheduler.turned_at = time.monotonic()
         self._scheduler.start()
         self._waker = asyncio.create_task(self._keep_awake(), name="engine-waker")
 
@@ -63,6 +71,15 @@ class Engine:
         while True:
             await asyncio.sleep(LONGEST_SLEEP_S)
             self._scheduler.wakeup()
+
+
+class _Wheel(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler has no types
+    turned_at = 0.0
+
+    def _process_jobs(self) -> Any:
+        wait_s = super()._process_jobs()
+        self.turned_at = time.monotonic()
+        return wait_s
 
 
 class _Trigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -45,7 +46,8 @@ class Request:
 class Dispatcher:
     """One loop. `due()` says that there may be work; `step()` does all there is.
 
-    `hold` maps reasons (the database is away, the clock is off, …) for which nothing is claimed.
+    `hold` maps reasons (the database is away, the clock is off, …) for which nothing is claimed. `turning` is
+    the task that makes, or last made, a turn; `turned_at` when one last came a step further.
     """
 
     def __init__(self, *, claims: Claims, book: Book, pool: Pool, clock: Clock, scope: str) -> None:
@@ -54,7 +56,8 @@ class Dispatcher:
         self.able_since = clock.now()
         self.outages: list[Outage] = []
         self.skew = timedelta(0)
-        self.turn_finished = clock.now()
+        self.turned_at = time.monotonic()
+        self.turning: asyncio.Task[Any] | None = None
         self.before_turn: Callable[[], None] = lambda: None
         self.on_outage: Callable[[Outage], None] = lambda outage: None
         self.on_cancel: Callable[[list[UUID]], None] = lambda ids: None
@@ -123,6 +126,10 @@ class Dispatcher:
     def knows(self, run_id: UUID) -> bool:
         return run_id in self._ready or self._pool.knows(str(run_id))
 
+    def poke(self) -> None:
+        """Make a turn, whether or not there is anything to do: `turned_at` (monotonic) follows."""
+        self._wake.set()
+
     def free(self) -> None:
         """A worker has room."""
         if self._ready and self._pool.thirsty:
@@ -186,9 +193,10 @@ class Dispatcher:
         4. a stale watermark is read from the claim's answer, and the rest planned again.
         """
         async with self._turn:
+            self.turning = asyncio.current_task()
             self.before_turn()
             if self.hold:
-                self.turn_finished = self._clock.now()
+                self.turned_at = time.monotonic()
                 return False
             worked = await self._start_granted()
             worked = await self._start_waiting() or worked
@@ -200,13 +208,13 @@ class Dispatcher:
             except BaseException:
                 self._due |= due
                 raise
-            finally:
-                self.turn_finished = self._clock.now()
+            self.turned_at = time.monotonic()
             return worked
 
     async def turn_over(self, change: Callable[[], Awaitable[Turnover]]) -> None:
         """Between two turns: another book, and what settling the old one granted."""
         async with self._turn:
+            self.turning = asyncio.current_task()
             turnover = await change()
             self.book = turnover.old
             if turnover.granted is not None:
@@ -244,6 +252,7 @@ class Dispatcher:
                 await self.step()
             except DatabaseUnavailableError as error:
                 log.debug("claiming stopped", why=str(error))
+                self.turned_at = time.monotonic()
                 self._again()
             except OtherRevisionError as other:
                 self.hold_for("other_revision", f"revision {str(other)[:12]} of another node is in force")
@@ -287,6 +296,7 @@ class Dispatcher:
         for start in range(0, len(claims), CLAIM_AT_ONCE):
             batch = claims[start : start + CLAIM_AT_ONCE]
             again |= self._after(await self._claims.claim(batch, self._pool.capacity))
+            self.turned_at = time.monotonic()
         return again
 
     def situation(self, now: datetime) -> Situation:

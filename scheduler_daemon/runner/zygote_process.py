@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scheduler_daemon import systemd
 from scheduler_daemon.errors import JobPlaneError
 from scheduler_daemon.jobplane.processes import MARK
 from scheduler_daemon.jobplane.wire import Decoder, Message, encode, receive
@@ -158,7 +159,7 @@ def _popen(python: Path, mark: str, channel: int, output: int) -> subprocess.Pop
         stderr=output,
         pass_fds=[channel],
         start_new_session=True,
-        env={**os.environ, MARK: mark},
+        env={name: value for name, value in os.environ.items() if name not in systemd.PRIVATE} | {MARK: mark},
     )
 
 
