@@ -7,6 +7,7 @@ cheaper than arrays, which psycopg builds element by element.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -31,13 +32,27 @@ def _without_comments(body: str) -> str:
 def as_rows(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows for json_to_recordset. Nulls are left out; text loses what PostgreSQL cannot hold."""
     kept = [{name: value for name, value in row.items() if value is not None} for row in rows]
-    text = _dump(kept)
+    try:
+        text = _dump(kept)
+    except ValueError:
+        text = _dump(_finite(kept))
     if "\\u0000" in text:
         text = _NUL.sub(r"\1\\u2400", text)
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-_dump = json.JSONEncoder(default=str, separators=(",", ":"), ensure_ascii=False).encode
+def _finite(value: Any) -> Any:
+    """NaN and the infinities, which JSON does not know, as text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+_dump = json.JSONEncoder(default=str, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 """The escape itself, not a backslash before the text u0000."""
 

@@ -6,13 +6,14 @@ Order is kept: nothing goes to the database while older batches are still in the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import structlog
 
 from scheduler_daemon.errors import DatabaseUnavailableError
 from scheduler_daemon.ledger.outcomes import Batch, Ending, Outcomes, Start
-from scheduler_daemon.model import LogRecord
+from scheduler_daemon.model import LogRecord, Outcome
 from scheduler_daemon.runner.orders import RunOrder
 from scheduler_daemon.runner.spool import Spool
 
@@ -32,6 +33,7 @@ class Recorder:
         self._spool = spool
         self._batch = Batch()
         self._starting: dict[str, RunOrder] = {}
+        self._replaying = asyncio.Lock()
         self._wake = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -79,10 +81,14 @@ class Recorder:
         await written
 
     async def replay(self) -> None:
-        """Write what an outage, or an earlier daemon, left on disk; oldest first."""
-        for batch in self._spool.batches():
-            await self._outcomes.write(batch)
-        lost = self._spool.clear()
+        """Write what an outage, or an earlier daemon, left on disk; oldest first.
+
+        Raises DatabaseUnavailableError; what is left then is still on disk.
+        """
+        async with self._replaying:
+            for batch in self._spool.batches():
+                await self._put(batch)
+            lost = self._spool.clear()
         if lost:
             log.warning("log lines lost while the database was away", lines=lost)
 
@@ -115,14 +121,32 @@ class Recorder:
         try:
             if self._spool:
                 await self.replay()
-            await self._outcomes.write(batch)
+            await self._put(batch)
         except DatabaseUnavailableError:
             self._spool.append(batch)
-        except Exception:
-            log.exception("a batch could not be recorded; it is kept on disk", endings=len(batch.endings))
-            self._spool.append(batch)
-            await asyncio.sleep(1)
         self.on_recorded(batch.endings)
+
+    async def _put(self, batch: Batch) -> None:
+        """Write a batch; one that the database refuses is written piece by piece, without what it refuses."""
+        try:
+            await self._outcomes.write(batch)
+        except DatabaseUnavailableError:
+            raise
+        except Exception:
+            log.exception("a batch was refused; its parts are written one by one", endings=len(batch.endings))
+            for part in _parts(batch):
+                await self._put_part(part)
+
+    async def _put_part(self, part: Batch) -> None:
+        for attempt in (part, _bare(part)):
+            try:
+                await self._outcomes.write(attempt)
+            except DatabaseUnavailableError:
+                raise
+            except Exception as error:
+                log.error("refused", why=str(error), endings=[e.outcome.run_id for e in part.endings])
+            else:
+                return
 
 
 def _start_line(order: RunOrder, at: float) -> LogRecord:
@@ -134,4 +158,26 @@ def _start_line(order: RunOrder, at: float) -> LogRecord:
         run_id=order.id,
         job=order.spec.name,
         fields={"kind": order.kind.value, "attempt": order.attempt},
+    )
+
+
+def _parts(batch: Batch) -> Iterator[Batch]:
+    yield from (Batch(starts=[start]) for start in batch.starts)
+    yield from (Batch(endings=[ending]) for ending in batch.endings)
+    yield from (Batch(logs=[record]) for record in batch.logs)
+
+
+def _bare(part: Batch) -> Batch:
+    """That a run ended, and how, without what it said."""
+    return Batch(endings=[replace(e, outcome=_without_words(e.outcome)) for e in part.endings])
+
+
+def _without_words(outcome: Outcome) -> Outcome:
+    return Outcome(
+        run_id=outcome.run_id,
+        status=outcome.status,
+        reason=outcome.reason,
+        started_at=outcome.started_at,
+        finished_at=outcome.finished_at,
+        error="the database refused what this run reported",
     )
