@@ -32,7 +32,7 @@ def _claim_of(book: Book, job: PlannedJob, at: Situation, memo: Memo) -> Claim |
         concurrency=job.spec.concurrency_key,
         overlap=job.spec.overlap,
         watermark=job.watermark,
-        until=entries[-1].last,
+        until=max(entry.last for entry in entries),
         entries=entries,
         enabled=book.enabled(job),
         unavailable=job.unavailable,

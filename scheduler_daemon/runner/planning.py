@@ -17,11 +17,12 @@ OVERLOAD = "overload"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outage:
-    """A span of time (start, end] in which nothing could run, and why."""
+    """A span of time (start, end] in which nothing could run, and why. `final`: none of it is caught up."""
 
     start: datetime
     end: datetime
     reason: str
+    final: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,27 +88,27 @@ def plan(table: Timetable, watermark: datetime, rule: MisfireRule, at: Situation
         return gaps
     runs = _to_run(table, watermark, last, rule, at)
     boundary = runs[0].first - timedelta(microseconds=1) if runs else last
-    if boundary <= watermark or (runs and table.next_after(watermark) == runs[0].first):
-        return (*gaps, *runs)
-    return (*gaps, *_written_off(table, watermark, boundary, at.outages), *runs)
+    if runs and not gaps and table.next_after(watermark) == runs[0].first:
+        return tuple(runs)
+    entries = (*gaps, *_written_off(table, watermark, boundary, at.outages), *runs)
+    return tuple(sorted(entries, key=lambda entry: entry.first))
 
 
 def _to_run(
     table: Timetable, watermark: datetime, last: datetime, rule: MisfireRule, at: Situation
 ) -> list[Entry]:
-    on_time = last >= at.able_since
-    if not on_time and (rule.policy is Misfire.SKIP or last < at.now - rule.window):
+    on_time, oldest = last >= at.able_since, at.now - rule.window
+    if not on_time and (rule.policy is Misfire.SKIP or last < oldest):
         return []
-    if rule.policy is not Misfire.ALL:
-        return [_run(last, at)]
-    start = max(watermark, at.now - rule.window)
-    if on_time and rule.window <= timedelta(0):
-        start = max(watermark, last - timedelta(seconds=1))
-    chosen: list[datetime] = []
-    moment: datetime | None = last
-    while moment is not None and moment > start and len(chosen) < CATCH_UP_LIMIT:
+    floor = max([watermark, *(outage.end for outage in at.outages if outage.final)])
+    if last <= floor:
+        return []
+    chosen = [last]
+    while rule.policy is Misfire.ALL and len(chosen) < CATCH_UP_LIMIT:
+        moment = table.last_until(chosen[-1] - timedelta(seconds=1))
+        if moment is None or moment <= floor or moment < oldest:
+            break
         chosen.append(moment)
-        moment = table.last_until(moment - timedelta(seconds=1))
     return [_run(moment, at) for moment in reversed(chosen)]
 
 
