@@ -80,7 +80,8 @@ class Claims:
         """
         async with self._gateway.connection() as connection:
             _, live, now = await self._lock(connection, {run.concurrency})
-            active = [] if concurrent else [r for r in live.get(run.concurrency, []) if r.waiting != "retry"]
+            others = () if concurrent else live.get(run.concurrency, ())
+            active = [r for r in others if r.waiting != "retry" and r.meets(run.scope)]
             if active and run.waiting is None:
                 if not queue:
                     return UUID(int=0), active[0].id
@@ -98,7 +99,7 @@ class Claims:
         concurrent: Callable[[str], bool],
         eligible: Callable[[str, str], bool],
     ) -> list[tuple[StoredRun, UUID]]:
-        """Start what waits under these keys and whose turn it is; at most one run a key.
+        """Start what waits under these keys and whose turn it is; at most one run a key and scope.
 
         `concurrent(job)`: the job's runs may overlap; `eligible(job, scope)`: this node may run it.
         """
@@ -107,15 +108,16 @@ class Claims:
             return []
         async with self._gateway.connection() as connection:
             _, live, now = await self._lock(connection, set(wanted))
-            busy = {k for k, runs in live.items() if any(r.waiting not in ("overlap", "retry") for r in runs)}
+            busy = {k: [r for r in runs if r.waiting not in ("overlap", "retry")] for k, runs in live.items()}
             cursor = await connection.execute(sql("next_waiting"), {"keys": wanted, "now": now})
             chosen: dict[UUID, StoredRun] = {}
             for row in await cursor.fetchall():
                 run = stored(row)
                 if not eligible(run.job, run.scope):
                     continue
-                if concurrent(run.job) or run.concurrency not in busy:
-                    busy.add(run.concurrency)
+                before = busy.setdefault(run.concurrency, [])
+                if concurrent(run.job) or not any(other.meets(run.scope) for other in before):
+                    before.append(LiveRun(run.id, run.job, run.kind, RunStatus.RUNNING, scope=run.scope))
                     chosen[run.id] = run
             token = uuid4()
             started = await self._start(connection, list(chosen), token)
@@ -175,8 +177,8 @@ class Claims:
             for r in await lock.fetchall()
         ]
         live: dict[str, list[LiveRun]] = {}
-        for key, run_id, job, kind, status, waiting in await read.fetchall():
-            run = LiveRun(id=run_id, job=job, kind=RunKind(kind), status=RunStatus(status), waiting=waiting)
+        for key, run_id, job, kind, status, waiting, scope in await read.fetchall():
+            run = LiveRun(run_id, job, RunKind(kind), RunStatus(status), waiting=waiting, scope=scope)
             live.setdefault(key, []).append(run)
         row = await clock.fetchone()
         assert row is not None

@@ -9,7 +9,7 @@ FOR UPDATE OF s
 
 -- live_runs --
 -- What is queued or running under these keys; a statement of its own, so that it sees what the lock waited for.
-SELECT concurrency, id, job, kind, status, waiting
+SELECT concurrency, id, job, kind, status, waiting, scope
 FROM scheduler.runs
 WHERE status IN ('queued', 'running') AND concurrency = ANY(%(keys)s)
 ORDER BY id

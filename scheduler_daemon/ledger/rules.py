@@ -53,7 +53,8 @@ class Arbiter:
         if entry.status is not RunStatus.RUNNING:
             self._extend(claim, entry, span, None)
             return
-        live = self._live.setdefault(claim.concurrency, [])
+        here = self._live.setdefault(claim.concurrency, [])
+        live = [run for run in here if run.meets(claim.scope)]
         verdict, blocker = overlap_verdict(claim.overlap, entry.kind, live)
         if verdict is RunStatus.SKIPPED:
             skipped = _as(entry, RunStatus.SKIPPED, "overlap")
@@ -62,7 +63,9 @@ class Arbiter:
         if claim.overlap is Overlap.CANCEL_PREVIOUS:
             self.decision.to_cancel.extend(run.id for run in live)
         run = self._grant(claim, entry, verdict, blocker)
-        live.append(LiveRun(id=run.id, job=run.job, kind=run.kind, status=run.status, waiting=run.waiting))
+        here.append(
+            LiveRun(run.id, run.job, kind=run.kind, status=run.status, waiting=run.waiting, scope=run.scope)
+        )
         span.close()
 
     def _grant(self, claim: Claim, entry: Entry, verdict: RunStatus, blocker: UUID | None) -> NewRun:
@@ -141,7 +144,8 @@ class _Span:
 def overlap_verdict(overlap: Overlap, kind: RunKind, live: list[LiveRun]) -> tuple[RunStatus, UUID | None]:
     """RUNNING, QUEUED or SKIPPED for an occurrence that meets `live` runs, and the run that is in its way.
 
-    Retries that wait for their time are in nobody's way.
+    Retries that wait for their time are in nobody's way. A run by hand never costs a planned one: neither
+    one that runs nor one that waits.
     """
     active = [run for run in live if run.waiting != "retry"]
     if overlap is Overlap.ALLOW or not active:
@@ -149,7 +153,7 @@ def overlap_verdict(overlap: Overlap, kind: RunKind, live: list[LiveRun]) -> tup
     blocker = active[0].id
     if kind is RunKind.CATCH_UP or overlap is Overlap.CANCEL_PREVIOUS:
         return RunStatus.QUEUED, blocker
-    someone_waits = any(run.waiting == "overlap" for run in active)
+    someone_waits = any(run.waiting == "overlap" and run.kind not in YIELDING for run in active)
     only_yielding = all(run.kind in YIELDING for run in active)
     if not someone_waits and (overlap is Overlap.QUEUE or only_yielding):
         return RunStatus.QUEUED, blocker

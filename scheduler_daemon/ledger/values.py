@@ -73,6 +73,11 @@ class LiveRun(NamedTuple):
     kind: RunKind
     status: RunStatus
     waiting: str | None = None
+    scope: str = ""
+
+    def meets(self, scope: str) -> bool:
+        """Whether it counts for a run in this scope: those of other nodes' own copies of a job do not."""
+        return "" in (scope, self.scope) or scope == self.scope
 
 
 class ScheduleState(NamedTuple):
