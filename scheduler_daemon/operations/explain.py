@@ -66,8 +66,9 @@ def _with_row(case: Case, row: Row) -> Explanation:
 
 def _ended(case: Case, row: Row) -> Explanation:
     """It ran, and it ended somehow."""
-    took = f" in {seconds(row['duration_ms'])}" if row["duration_ms"] is not None else ""
     status = row["status"].replace("_", " ")
+    word = "in" if status in ("succeeded", "failed") else "after"
+    took = f" {word} {seconds(row['duration_ms'])}" if row["duration_ms"] is not None else ""
     said = first_line(row["error"]) or first_line(row["message"])
     verb = "ran and succeeded" if row["status"] == "succeeded" else f"ran, and {_WAS[status]}"
     told = Explanation(verdict="", answer=f"It {verb}{took}" + (f": {said}" if said else ""))
@@ -258,7 +259,7 @@ _WAS = {
     "failed": "failed",
     "timed out": "timed out",
     "cancelled": "was cancelled",
-    "lost": "was lost: its worker died",
+    "lost": "was lost",
 }
 _MISFIRES = {
     "latest": "of what was missed only the latest instant is run",

@@ -86,6 +86,9 @@ class Detective:
             wanted = asked(text, zone, now)
             stretch = await self._inquiry.revisions_around(wanted.start)
             plan = plan_of(stretch.at, job)
+        if plan is None and stretch.after is not None and stretch.after.in_force_from < wanted.end:
+            stretch = await self._inquiry.revisions_around(stretch.after.in_force_from)
+            plan = plan_of(stretch.at, job)
         known = await self._inquiry.revisions_with(job, wanted.start)
         if today is None and plan is None and known.before is None and known.after is None:
             raise UnknownJobError(job, nearest(job, all_names(self._house)))
@@ -110,8 +113,9 @@ class Detective:
         """The instant that is meant, its row, and what its row points to."""
         await self._house.runner.recorder.flushed()
         first, last = case.asked.start, case.asked.end - SECOND
-        instants = plan.table.count(first - SECOND, last)
-        instant = plan.table.next_after(first - SECOND) if instants else None
+        since = max(first - SECOND, plan.revision.in_force_from)
+        instants = plan.table.count(since, last)
+        instant = plan.table.next_after(since) if instants else None
         rows = await self._inquiry.dispositions(case.job, first, last)
         row = _most_telling(rows) if instants > 1 else (rows[0] if rows else None)
         if row is not None and instants > 1:

@@ -105,7 +105,13 @@ class Daemon:
         """`systemprompt infra …` on this daemon's socket."""
         return subprocess.run(
             [PROGRAMS / "systemprompt", "infra", *arguments],
-            env={**os.environ, "SCHEDULER_DAEMON_SOCKET": str(self.socket), "TZ": "UTC", **environment},
+            env={
+                **os.environ,
+                **self._paths(),
+                "SCHEDULER_DAEMON_SOCKET": str(self.socket),
+                "TZ": "UTC",
+                **environment,
+            },
             cwd=self.folder,
             capture_output=True,
             text=True,

@@ -21,7 +21,7 @@ def test_list_tells_what_an_operator_looks_for(daemon: Daemon) -> None:
     assert done.returncode == 0
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert lines["NAME"].split() == (
-        "NAME EXTENSION SCHEDULE MEANING STATE LAST RUN NEXT FIRE NOTE".split()
+        ["NAME", "EXTENSION", "SCHEDULE", "MEANING", "STATE", "LAST", "RUN", "NEXT", "FIRE", "NOTE"]
     )
     assert "0 0 0 1 1 *" in lines["steps"]
     assert "At 00:00" in lines["steps"]
@@ -199,7 +199,9 @@ def test_a_socket_that_is_named_is_the_only_one_tried(daemon: Daemon) -> None:
     done = daemon.cli("jobs", "list", "--socket", "/nowhere/x.sock")
     assert done.returncode == 3
     assert done.stderr.count("(") == 1
-    assert daemon.cli("jobs", "list", "--socket", str(daemon.socket), SCHEDULER_DAEMON_SOCKET="").returncode == 0
+    assert (
+        daemon.cli("jobs", "list", "--socket", str(daemon.socket), SCHEDULER_DAEMON_SOCKET="").returncode == 0
+    )
 
 
 def test_logs_can_be_viewed_searched_and_exported(daemon: Daemon, tmp_path: Path) -> None:
@@ -220,7 +222,18 @@ def test_logs_can_be_viewed_searched_and_exported(daemon: Daemon, tmp_path: Path
 def test_logs_are_followed_as_they_come(daemon: Daemon) -> None:
     before = daemon.run_to_end("steps")["run"]
     program = Path(sys.executable).parent / "systemprompt"
-    command = [program, "infra", "logs", "follow", "--job", "steps", "-n", "1", "--socket", str(daemon.socket)]
+    command = [
+        program,
+        "infra",
+        "logs",
+        "follow",
+        "--job",
+        "steps",
+        "-n",
+        "1",
+        "--socket",
+        str(daemon.socket),
+    ]
     follower = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert follower.stdout is not None
