@@ -32,6 +32,11 @@ class Culprit:
     distribution: str
     error: str
     traceback: str | None
+    killed: bool = False
+
+
+class KilledError(JobPlaneError):
+    """SIGKILL comes from outside (the kernel short of memory, a person): nobody's fault the first time."""
 
 
 class CulpritError(Exception):
@@ -188,7 +193,8 @@ class Generation:
         trace = printed[dump.start() :] if dump else printed or None
         if self._importing is None:
             last = printed.splitlines()[-1:] or ["it printed nothing"]
-            return JobPlaneError(f"the zygote {ending(status)} before it had found the extensions: {last[0]}")
+            kind = KilledError if status == -signal.SIGKILL else JobPlaneError
+            return kind(f"the zygote {ending(status)} before it had found the extensions: {last[0]}")
         name, distribution = self._importing
         hung = self._hung or (dump and dump.group().startswith("Timeout"))
         what = (
@@ -196,7 +202,10 @@ class Generation:
             if hung
             else f"ended the process: it {ending(status)}"
         )
-        return CulpritError(Culprit(name, distribution, f"{distribution}[{name}]: its import {what}", trace))
+        killed = status == -signal.SIGKILL and not hung
+        return CulpritError(
+            Culprit(name, distribution, f"{distribution}[{name}]: its import {what}", trace, killed)
+        )
 
 
 def ending(status: int) -> str:

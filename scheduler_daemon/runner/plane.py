@@ -19,13 +19,14 @@ from scheduler_daemon.extension import Logger
 from scheduler_daemon.jobplane import processes
 from scheduler_daemon.jobplane.wire import PING_EVERY_S, Discovery, Message
 from scheduler_daemon.model import Catalogue, ExtensionInfo, JobInfo, SectionProblem
-from scheduler_daemon.runner.generation import CulpritError, Generation, ending
+from scheduler_daemon.runner.generation import CulpritError, Generation, KilledError, ending
 from scheduler_daemon.runner.worker_link import Callbacks, WorkerLink
 
 __all__ = ["Discovery", "JobPlane", "WorkerLink"]
 
 IMPORT_TIMEOUT_S = 10.0
 _STOP_S = 2.0
+_CHANCES = 2
 _SPAWN_WAIT_S = 20.0
 _LONGEST_PAUSE_S = 30.0
 
@@ -147,6 +148,7 @@ class JobPlane:
 
     async def _bring_up(self, request: Discovery) -> tuple[Generation, Catalogue]:
         aside = _SetAside()
+        chances = _CHANCES
         while True:
             number = next(self._numbers)
             interpreter = (self._python, processes.mark(request.state_dir, number))
@@ -156,6 +158,9 @@ class JobPlane:
                 answer = await generation.discover(_message(request, aside), self._import_timeout_s)
             except CulpritError as exc:
                 culprit = exc.culprit
+                if culprit.killed and chances:
+                    chances -= 1
+                    continue
                 self._log.error("extension unavailable", extension=culprit.extension, error=culprit.error)
                 aside.infos[culprit.extension] = ExtensionInfo(
                     name=culprit.extension,
@@ -163,6 +168,11 @@ class JobPlane:
                     error=culprit.error,
                     traceback=culprit.traceback,
                 )
+                continue
+            except KilledError:
+                if not chances:
+                    raise
+                chances -= 1
                 continue
             except BaseException:
                 await generation.stop(0)
