@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "scheduler_daemon.extensions"
 
 J = TypeVar("J", bound="type[Job]")
-Function = Callable[["JobContext"], "JobResult | None | Awaitable[JobResult | None]"]
+Function = Callable[["JobContext"], "JobResult | Awaitable[JobResult | None] | None"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "error": "ERROR",
 
 
 class LedgerTap:
-    """Copies what the daemon logs to `sink`, once there is one; what a run says of itself is there already."""
+    """Copies what the daemon logs to `sink`, once there is one; what runs say is there already."""
 
     def __init__(self) -> None:
         self.sink: Callable[[LogRecord], None] | None = None

@@ -1,8 +1,9 @@
-"""Whether the ledger is true after the chaos: against the plan, and against what the jobs themselves wrote."""
+"""Whether the ledger is true after the chaos: against the plan, and against what the jobs wrote."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +89,7 @@ async def check(url: str, logs: Path, killed: Killed, folder: Path) -> Verdict:
 async def _rows(url: str) -> list[dict[str, Any]]:
     async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
         cursor = await connection.execute(
-            "SELECT *, extract(epoch FROM started_at) AS started, extract(epoch FROM finished_at) AS finished, "
-            "extract(epoch FROM claimed_at) AS claimed FROM scheduler.runs "
-            "WHERE status NOT IN ('skipped', 'missed') ORDER BY id"
+            "SELECT * FROM scheduler.runs WHERE status NOT IN ('skipped', 'missed') ORDER BY id"
         )
         return await cursor.fetchall()
 
@@ -142,8 +141,10 @@ def _by_suite(row: dict[str, Any], run: Written, killed: Killed, nodes: dict[str
 
 def _overlaps(verdict: Verdict, job: str, runs: dict[str, Written], rows: dict[str, dict[str, Any]]) -> None:
     """Under `skip` and `queue` no two runs of a job are ever under way together."""
-    spans = sorted((run.starts[0], run.ends[0], name) for name, run in runs.items() if run.starts and run.ends)
-    for (_, end, before), (start, _, after) in zip(spans, spans[1:], strict=False):
+    spans = sorted(
+        (run.starts[0], run.ends[0], name) for name, run in runs.items() if run.starts and run.ends
+    )
+    for (_, end, before), (start, _, after) in pairwise(spans):
         if start < end - 0.001 and before in rows and after in rows:
             verdict.findings.append(f"{job}: {after} began {end - start:.3f} s before {before} ended")
 

@@ -1,4 +1,4 @@
-"""Chaos: real daemons on a real server, and everything that can happen to them; then the accounts are checked.
+"""Chaos: real daemons on a real server, and all that can happen to them; then the accounts are checked.
 
     python tests/chaos/suite.py [--seconds 300] [--seed N] [--daemons 2]
 
@@ -34,7 +34,7 @@ LONG_STOP_S = 40.0
 
 @dataclass
 class Killed:
-    """What the suite did that may lose runs: pids of workers, and daemons with the time span they were hit in."""
+    """What the suite did that may lose runs: pids of workers; daemons, and when they were hit."""
 
     workers: set[int] = field(default_factory=set)
     daemons: list[tuple[int, float]] = field(default_factory=list)
@@ -86,7 +86,13 @@ class World:
     def write_configuration(self, *, enabled: bool = True) -> None:
         """Thirty jobs, once a second; with every new revision some of them move."""
         self.revision += 1
-        lines = [f"database: {{url: '{self.url}'}}", "workers: {max: 6}", "shutdown_grace: 4s", "scheduler:", "  jobs:"]
+        lines = [
+            f"database: {{url: '{self.url}'}}",
+            "workers: {max: 6}",
+            "shutdown_grace: 4s",
+            "scheduler:",
+            "  jobs:",
+        ]
         for kind, count in JOBS.items():
             for number in range(count):
                 moved = self.revision > 1 and self.random.random() < 0.2
@@ -94,8 +100,9 @@ class World:
                 overlap = ("skip", "queue", "skip")[number % 3]
                 misfire = ("latest", "skip", "all")[number % 3]
                 lines.append(
-                    f'    - {{name: {kind}{number}, extension: chaos, job: {kind}, schedule: "{seconds} * * * * *", '
-                    f"enabled: {str(enabled).lower()}, overlap: {overlap}, misfire: {misfire}}}"
+                    f"    - {{name: {kind}{number}, extension: chaos, job: {kind}, "
+                    f'schedule: "{seconds} * * * * *", enabled: {str(enabled).lower()}, '
+                    f"overlap: {overlap}, misfire: {misfire}}}"
                 )
         self.config.write_text("\n".join(lines) + "\n")
 
