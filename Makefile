@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 PACKAGES := -e . -e extensions/core -e extensions/web -e extensions/example
 TYPED := scheduler_daemon extensions/core/scheduler_core extensions/web/scheduler_web extensions/example/scheduler_example
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock bench chaos verify-cron clean
+.PHONY: help run test check format lock bench chaos verify-cron clean install uninstall test-systemd
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,15 @@ chaos: $(STAMP) ## Five minutes of kills, stops, cuts and clock steps; then the 
 
 verify-cron: $(STAMP) ## The cron engine against CronSim, over every zone and transition 2000-2040 (long)
 	$(BIN)/python -m pytest tests/unit -k "cron and full" --run-full-cron
+
+install: ## Install or upgrade the systemd service, as root: make install PYTHON=/usr/bin/python3
+	@PYTHON="$(PYTHON)" sh systemd/manage.sh install
+
+uninstall: ## Remove the service, as root; data and configuration stay
+	@sh systemd/manage.sh uninstall
+
+test-systemd: $(STAMP) ## Install, run, break, upgrade and remove the service under a real systemd (root; minutes)
+	@TEST_SYSTEMD=1 $(BIN)/pytest -rs tests/systemd
 
 lock: ## Write requirements.lock anew from every pyproject.toml (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-package scheduler-daemon --no-header --no-annotate --all-extras \

@@ -3,7 +3,7 @@
 # Nothing that happens inside changes the machine: files are copies, /proc/sys and /sys are read-only, there
 # is no network but loopback, and the rights to set the clock or to touch the kernel are gone.
 #   box.sh FOLDER     FOLDER: in a tmpfs; keeps what was written, from boot to boot
-# Started by box.py, which ends it; needs root, and Debian's systemd package.
+# Started by conftest.py, which ends it; needs root, and Debian's systemd package.
 set -eu
 folder=$1
 root=$folder/root
