@@ -1,6 +1,6 @@
 """The core's jobs beside the single statement that a person would type, and what the application notices.
 
-    .venv/bin/python benchmarks/cleanup.py [--rows 1000000] [--only users,contexts,expire,remove,logs]
+    .venv/bin/python benchmarks/cleanup.py [--rows 1000000] [--only users,contexts] [--time]
 
 On an embedded server with its ordinary, durable settings. Every figure starts from a fresh copy of the same
 database, vacuumed and checkpointed. The application is pgbench: a steady stream of one-row updates by key, on
@@ -18,18 +18,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
-from scheduler_core import contexts, logs, sessions, users
+from scheduler_core import contexts, database, logs, sessions, users
 from scheduler_core.maintenance import MaintenanceRun, maintenance
 from scheduler_core.parameters import (
     AnonymousUserParameters,
     ContextParameters,
+    DatabaseParameters,
     LogParameters,
     Pace,
     SessionParameters,
@@ -62,6 +63,7 @@ class Case:
     clean: Callable[[MaintenanceRun[Any]], Awaitable[JobResult]]
     parameters: Pace
     update: str
+    then: str = ""
 
 
 USERS = """
@@ -75,6 +77,13 @@ SESSIONS = """
     SELECT 's' || n, at - interval '5 minutes', at, CASE WHEN {over} THEN at END, 'Mozilla/5.0 (X11)', '/blog'
     FROM generate_series(1, {{all}}) n, LATERAL (SELECT now() - interval '{age}' * sign(n % 6) AS at) t;
 """
+LOGS = """
+    INSERT INTO logs (id, timestamp, level, module, message)
+    SELECT 'l' || n, now() - interval '60 days' * sign(n % 6), 'INFO', 'api', 'request ' || n
+    FROM generate_series(1, {all}) n;
+"""
+OLD_LOGS = "DELETE FROM logs WHERE timestamp < now() - interval '30 days'"
+UPDATE_LOG = "UPDATE logs SET module = 'web' WHERE id = 'l' || :n"
 UPDATE_SESSION = "UPDATE user_sessions SET request_count = request_count + 1 WHERE session_id = 's' || :n"
 
 CASES = {
@@ -135,17 +144,46 @@ CASES = {
         update=UPDATE_SESSION,
     ),
     "logs": Case(
-        fill="""
-        INSERT INTO logs (id, timestamp, level, module, message)
-        SELECT 'l' || n, now() - interval '60 days' * sign(n % 6), 'INFO', 'api', 'request ' || n
-        FROM generate_series(1, {all}) n;
-        """,
-        statement="DELETE FROM logs WHERE timestamp < now() - interval '30 days'",
+        fill=LOGS,
+        statement=OLD_LOGS,
         clean=logs.clean,
         parameters=LogParameters(max_rows=None),
-        update="UPDATE logs SET module = 'web' WHERE id = 'l' || :n",
+        update=UPDATE_LOG,
+    ),
+    "database": Case(
+        fill=LOGS,
+        statement=OLD_LOGS,
+        then="VACUUM (ANALYZE) logs",
+        clean=database.clean,
+        parameters=DatabaseParameters(max_rows=None),
+        update=UPDATE_LOG,
     ),
 }
+
+
+class Silent:
+    """A logger for which this is not the place."""
+
+    def info(self, message: str, /, **fields: Any) -> None: ...
+
+    warning = info
+
+
+class Step:
+    """A step that lets errors out."""
+
+    failed = False
+    error = None
+
+    def __enter__(self) -> Step:
+        return self
+
+    def __exit__(self, *told: object) -> None: ...
+
+    async def __aenter__(self) -> Step:
+        return self
+
+    async def __aexit__(self, *told: object) -> None: ...
 
 
 @dataclass
@@ -155,12 +193,13 @@ class Context:
     pool: AsyncConnectionPool
     parameters: Any
     cancelled: bool = False
+    logger: Silent = field(default_factory=Silent)
 
     def db_pool(self) -> AsyncConnectionPool:
         return self.pool
 
-    def step(self, name: str, *, continue_on_error: bool = False) -> Any:
-        return nullcontext()
+    def step(self, name: str, *, continue_on_error: bool = False) -> Step:
+        return Step()
 
     def progress(self, done: int, total: int | None = None, note: str = "") -> None: ...
 
@@ -222,6 +261,8 @@ class Bench:
         with psycopg.connect(url, autocommit=True) as connection:
             meter = Meter(connection.info.backend_pid)
             removed = connection.execute(case.statement).rowcount
+            if case.then:
+                connection.execute(case.then)
             cost = meter.read()
         assert removed == self._rows or not exact, removed
         return cost
@@ -257,7 +298,7 @@ class Bench:
 
 
 async def _run(url: str, case: Case) -> tuple[Cost, JobResult]:
-    async with AsyncConnectionPool(url, min_size=1, max_size=1, open=False) as pool:
+    async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
         context: Any = Context(pool, case.parameters)
         async with pool.connection() as connection:
             meter = Meter(connection.info.backend_pid)

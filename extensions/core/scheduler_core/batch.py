@@ -24,12 +24,13 @@ from scheduler_core.schema import Reference
 from scheduler_core.settings import configured
 from scheduler_core.target import Pages, Piece, Places, Target
 
-HOLD_S = 0.02
+HOLD_S = 0.01
 """What a batch should take at most: after a longer one the next is smaller."""
 LIMIT_S = 0.08
 """What a batch may take before it is undone and cut in two."""
 ATTEMPTS = 3
 """How often a batch is tried that the application keeps from its end, before it is cut in two."""
+GIVE_WAY = (errors.LockNotAvailable, errors.SerializationFailure, errors.DeadlockDetected)
 SHORTEST_REST_S = 0.005
 FIRST_DETACHED = 100
 """Rows."""
@@ -103,10 +104,8 @@ class Batches:
             began = time.monotonic()
             try:
                 await self._remove(piece, skip_locked=skip_locked)
-            except errors.LockNotAvailable:
-                skip_locked = True
-            except (errors.SerializationFailure, errors.DeadlockDetected):
-                continue
+            except GIVE_WAY as exc:
+                skip_locked |= isinstance(exc, errors.LockNotAvailable)
             except errors.ForeignKeyViolation:
                 return Verdict.HELD
             except errors.QueryCanceled:
@@ -150,11 +149,15 @@ class Batches:
     async def _take_apart(self, row: Places) -> None:
         """One row that so much refers to that it takes longer than we may: that goes first, in batches."""
         async with configured(self._connection, {"statement_timeout": "0"}):
-            for reference in self._target.references:
-                if reference.detachable:
-                    await self._detach(reference, row)
-            if await self._attempt(row) is not Verdict.DONE:
-                self._tally.left += 1
+            try:
+                for reference in self._target.references:
+                    if reference.detachable:
+                        await self._detach(reference, row)
+                done = await self._attempt(row) is Verdict.DONE
+            except GIVE_WAY:
+                done = False
+        if not done:
+            self._tally.left += len(await self._places(row))
 
     async def _detach(self, reference: Reference, row: Places) -> None:
         counted = {dependent.table.name: dependent.what for dependent in self._target.dependents}
@@ -173,8 +176,6 @@ class Batches:
 
     async def _places(self, piece: Piece) -> tuple[str, ...]:
         """Where the candidates of a piece are now."""
-        if isinstance(piece, Places) and len(piece.places) == 1:
-            return piece.places
         async with configured(self._connection, {"statement_timeout": "0"}):
             cursor = await self._connection.execute(self._target.find(piece, None), self._parameters(piece))
             return tuple([place for (place,) in await cursor.fetchall()])

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from scheduler_core.settings import configured
 
-LOCK_WAIT = "1s"
+LOCK_WAIT = "10s"
 """For another VACUUM, or a change of the table; the application does not queue up behind us meanwhile."""
 
 OWNER: LiteralString = """(

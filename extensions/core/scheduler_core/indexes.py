@@ -12,12 +12,15 @@ from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import class_row
 
 from scheduler_core.budget import Budget, permitted
+from scheduler_core.courtesy import GaveWayError, execute_politely, lookout
 from scheduler_core.report import size
 from scheduler_daemon.extension import JobContext
 
 BLOATED_BYTES = 8 * 1024 * 1024
 """A smaller index is not worth the look, nor the rebuilding."""
 CLEAR_UP_S = 10.0
+REMOVE: LiteralString = "DROP INDEX CONCURRENTLY IF EXISTS {}"
+REBUILD: LiteralString = "REINDEX INDEX CONCURRENTLY {}"
 LEFTOVER = re.compile(r"_cc(?:new|old)\d*$")
 """How PostgreSQL names the second copy of an index while it rebuilds it concurrently."""
 
@@ -104,14 +107,15 @@ class Indexes:
 
     async def treat(self, ailing: Sequence[Index], most: int) -> list[Treated]:
         """Remove leftovers, rebuild at most `most` others; one that fails does not stop the rest."""
+        leftovers = [index for index in ailing if index.leftover]
+        todo = leftovers + [index for index in ailing if not index.leftover][:most]
         treated: list[Treated] = []
-        for index in ailing:
-            if not index.leftover and (most := most - 1) < 0:
-                break
-            self._ctx.progress(len(treated), len(ailing), f"indexes treated, now {index.label}")
-            outcome = await self._treat(index)
-            self._ctx.logger.info("index", index=index.label, action=outcome.action, problem=outcome.problem)
-            treated.append(outcome)
+        async with lookout(self._ctx) as watching:
+            for index in todo:
+                self._ctx.progress(len(treated), len(todo), f"indexes treated, now {index.label}")
+                outcome = await self._treat(index, watching)
+                self._ctx.logger.info(f"{outcome.action} index {outcome}")
+                treated.append(outcome)
         return treated
 
     async def _bloated(self, found: Sequence[Index], percent: int) -> list[Index]:
@@ -130,33 +134,35 @@ class Indexes:
                     bloated.append(index)
         return bloated
 
-    async def _treat(self, index: Index) -> Treated:
+    async def _treat(self, index: Index, watching: AsyncConnection[Any]) -> Treated:
         action = "removed" if index.leftover else "rebuilt"
         if self._budget.spent():
             return Treated(label=index.label, action=action, problem="no time left")
         if index.leftover:
-            problem = await self._remove(index, self._budget)
+            problem = await self._execute(REMOVE, index, self._budget, watching)
         else:
-            problem = await self._execute("REINDEX INDEX CONCURRENTLY {}", index, self._budget)
+            problem = await self._execute(REBUILD, index, self._budget, watching)
             if problem:
-                await self._clear_up(index)
+                await self._clear_up(index, watching)
         won = 0 if problem else max(0, index.bytes - await self._size(index))
         return Treated(label=index.label, action=action, won=won, problem=problem)
 
-    async def _clear_up(self, index: Index) -> None:
+    async def _clear_up(self, index: Index, watching: AsyncConnection[Any]) -> None:
         """The copy that a failed rebuild leaves."""
         for other in await self._large_or_invalid():
             if other.leftover and other.table_oid == index.table_oid:
-                await self._remove(other, Budget(CLEAR_UP_S))
+                await self._execute(REMOVE, other, Budget(CLEAR_UP_S), watching)
 
-    async def _remove(self, leftover: Index, budget: Budget) -> str:
-        return await self._execute("DROP INDEX CONCURRENTLY IF EXISTS {}", leftover, budget)
-
-    async def _execute(self, command: LiteralString, index: Index, budget: Budget) -> str:
+    async def _execute(
+        self, command: LiteralString, index: Index, budget: Budget, watching: AsyncConnection[Any]
+    ) -> str:
         """The problem that there was, or nothing."""
         try:
             async with budget.limits(self._connection):
-                await self._connection.execute(sql.SQL(command).format(index.identifier))
+                statement = sql.SQL(command).format(index.identifier)
+                await execute_politely(self._connection, watching, statement)
+        except GaveWayError:
+            return "gave way to somebody who wanted to change its table"
         except errors.LockNotAvailable:
             return "its table is locked by somebody"
         except errors.QueryCanceled:

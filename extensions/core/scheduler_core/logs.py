@@ -11,7 +11,7 @@ from psycopg import sql
 from scheduler_core.maintenance import MaintenanceRun, maintenance
 from scheduler_core.parameters import LogParameters, Pace
 from scheduler_core.report import counted, message, nothing_done, result, swept_line
-from scheduler_core.schema import Table, inspect, leaves
+from scheduler_core.schema import Table, inspect
 from scheduler_core.sweep import Swept
 from scheduler_core.target import Target
 from scheduler_daemon.extension import Job, JobContext, JobResult
@@ -45,13 +45,10 @@ async def clean(run: MaintenanceRun[LogParameters]) -> JobResult:
 
 
 async def prune(run: MaintenanceRun[P], logs: Table, retention_days: int) -> Swept:
-    """Remove what is older from `logs`, partition by partition."""
+    """Remove what is older from `logs`."""
     parameters = {"now": run.now, "retention": timedelta(days=retention_days)}
-    total = Swept()
-    for leaf in await leaves(run.connection, logs):
-        target = Target(table=leaf, key="timestamp", where=OLD, parameters=parameters)
-        total += await run.sweep(target, "log lines removed", before=total.candidates)
-    return total
+    target = Target(table=logs, key="timestamp", where=OLD, parameters=parameters)
+    return await run.sweep(target, "log lines removed")
 
 
 def pruned_line(swept: Swept, retention_days: int, *, enforce: bool) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from psycopg import AsyncConnection
 
 from scheduler_core.parameters import Pace
+from scheduler_core.schema import leaves
 from scheduler_core.settings import configured
 from scheduler_core.sweep import Sweep, Swept
 from scheduler_core.target import Target
@@ -19,6 +20,7 @@ from scheduler_daemon.extension import JobContext
 P = TypeVar("P", bound=Pace)
 
 SETTINGS: Mapping[str, str] = {
+    "lock_timeout": "10s",  # no part of a job waits for ever; batches are more impatient still
     "synchronous_commit": "off",  # what a crash takes back, the next run removes again
     "timezone": "UTC",  # what a timestamp without a zone means when it is compared with an instant
 }
@@ -33,12 +35,16 @@ class MaintenanceRun(Generic[P]):
     now: datetime
     parameters: P
 
-    async def sweep(self, target: Target, note: str, *, before: int = 0) -> Swept:
-        """Sweep over one target, of a kind of which `before` rows were found already in this run."""
-        pace: Pace = self.parameters
-        if pace.max_rows is not None:
-            pace = pace.model_copy(update={"max_rows": max(0, pace.max_rows - before)})
-        return await Sweep(self.ctx, self.connection, target, pace, note=note).run()
+    async def sweep(self, target: Target, note: str) -> Swept:
+        """Sweep over one target, partition by partition if its table has any."""
+        total = Swept()
+        for table in await leaves(self.connection, target.table):
+            pace: Pace = self.parameters
+            if pace.max_rows is not None:
+                pace = pace.model_copy(update={"max_rows": max(0, pace.max_rows - total.candidates)})
+            part = replace(target, table=table)
+            total += await Sweep(self.ctx, self.connection, part, pace, note=note).run()
+        return total
 
 
 @asynccontextmanager

@@ -34,7 +34,7 @@ class Pace(BaseModel):
         1_000,
         ge=1,
         le=100_000,
-        description="rows in one transaction, about; fewer where a batch takes over 20 ms",
+        description="rows in one transaction, about; fewer where a batch takes over 10 ms",
         json_schema_extra={"unit": "rows"},
     )
     max_rows: Annotated[int, Field(ge=1)] | None = Field(

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import class_row
 
 from scheduler_core.budget import Budget, permitted
+from scheduler_core.courtesy import GaveWayError, execute_politely, lookout
 from scheduler_core.report import counted, size
 from scheduler_daemon.extension import JobContext
 
@@ -81,24 +82,32 @@ async def vacuum(
 ) -> list[Vacuumed]:
     """Vacuum them one by one; one that cannot be, or is not done in time, does not stop the others."""
     done = []
-    for number, table in enumerate(tables):
-        ctx.progress(number, len(tables), f"tables vacuumed, now {table.label}")
-        outcome = await _one(connection, table, budget)
-        ctx.logger.info("vacuum", table=table.label, dead=outcome.dead, kept=outcome.kept, won=outcome.won)
-        done.append(outcome)
+    async with lookout(ctx) as watching:
+        for number, table in enumerate(tables):
+            ctx.progress(number, len(tables), f"tables vacuumed, now {table.label}")
+            outcome = await _one(connection, watching, table, budget)
+            ctx.logger.info(
+                "vacuum", table=table.label, dead=outcome.dead, kept=outcome.kept, won=outcome.won
+            )
+            done.append(outcome)
     return done
 
 
-async def _one(connection: AsyncConnection[Any], table: Needy, budget: Budget) -> Vacuumed:
+async def _one(
+    connection: AsyncConnection[Any], watching: AsyncConnection[Any], table: Needy, budget: Budget
+) -> Vacuumed:
     if not table.permitted:
         return Vacuumed(label=table.label, dead=table.dead, problem="not ours to vacuum")
     if budget.spent():
         return Vacuumed(label=table.label, dead=table.dead, problem="no time left")
-    before, _ = await _state(connection, table)
-    problem = ""
+    statement = sql.SQL("VACUUM (ANALYZE, PARALLEL 0) {}").format(table.identifier)
     try:
         async with budget.limits(connection, THROTTLE):
-            await connection.execute(sql.SQL("VACUUM (ANALYZE, PARALLEL 0) {}").format(table.identifier))
+            before, _ = await _state(connection, table)
+            await execute_politely(connection, watching, statement)
+            after, kept = await _state(connection, table)
+    except GaveWayError:
+        problem = "gave way to somebody who wanted to change it"
     except errors.LockNotAvailable:
         problem = "locked by somebody"
     except errors.QueryCanceled:
@@ -107,14 +116,10 @@ async def _one(connection: AsyncConnection[Any], table: Needy, budget: Budget) -
         problem = "not finished in time"
     except psycopg.Error as exc:
         problem = (exc.diag.message_primary or str(exc)).strip()
-    after, kept = await _state(connection, table)
-    return Vacuumed(
-        label=table.label,
-        dead=table.dead,
-        kept=min(kept, table.dead),
-        won=max(0, before - after),
-        problem=problem,
-    )
+    else:
+        kept, won = min(kept, table.dead), max(0, before - after)
+        return Vacuumed(label=table.label, dead=table.dead, kept=kept, won=won)
+    return Vacuumed(label=table.label, dead=table.dead, problem=problem)
 
 
 async def _state(connection: AsyncConnection[Any], table: Needy) -> tuple[int, int]:

@@ -239,7 +239,7 @@ def run_core(tmp_path: Path, request: pytest.FixtureRequest) -> RunCore:
         now: datetime | None = NOW,
         after_progress: Callable[[Context], None] | None = None,
     ) -> Ran:
-        async with AsyncConnectionPool(database.url, min_size=1, max_size=1, open=False) as pool:
+        async with AsyncConnectionPool(database.url, min_size=1, max_size=2, open=False) as pool:
             ctx = Context(pool=pool, parameters=parameters, folder=tmp_path, after_progress=after_progress)
             async with maintenance(ctx) as run:
                 result = await clean(run if now is None else replace(run, now=now))

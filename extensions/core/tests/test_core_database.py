@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from scheduler_core import budget, horizon, needless
+from scheduler_core import budget, horizon, needless, vacuum
 from scheduler_core.database import clean
 from scheduler_core.parameters import DatabaseParameters
 
@@ -252,3 +253,39 @@ async def test_somebody_elses_table_is_named_and_not_touched(database: Any, run_
     ran = await run_core(clean, DatabaseParameters())
 
     assert "vacuumed 0 of 1 table: needy (not ours to vacuum)" in ran.message
+
+
+@pytest.mark.parametrize("kind", ["vacuum", "rebuild"])
+async def test_maintenance_gives_way_to_a_change_of_the_table(
+    database: Any, run_core: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """An ALTER TABLE that waited for us would in its turn make every query wait."""
+    if kind == "vacuum":
+        make_table(database, "t", rows=50_000, dead=49_000)
+        monkeypatch.setattr(vacuum, "THROTTLE", {"vacuum_cost_delay": "100ms", "vacuum_cost_limit": "1"})
+        expected = "vacuumed 0 of 1 table: t (gave way to somebody who wanted to change it)"
+    else:
+        make_broken_index(database, "t_same")
+        database.execute("DELETE FROM t WHERE n > 1")
+        expected = "rebuilt index: t_same (gave way to somebody who wanted to change its table)"
+
+    held = (
+        "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND mode = 'ShareUpdateExclusiveLock'"
+    )
+    with psycopg.connect(database.url) as reader:
+        if kind == "rebuild":
+            reader.execute("SELECT count(*) FROM t")  # the rebuilding waits for its end
+        running = asyncio.create_task(run_core(clean, DatabaseParameters()))
+        async with asyncio.timeout(30):
+            while not database.one(held):
+                await asyncio.sleep(0.001)
+        with psycopg.connect(database.url, autocommit=True) as application:
+            altering = asyncio.create_task(asyncio.to_thread(application.execute, "ALTER TABLE t ADD x int"))
+            async with asyncio.timeout(30):
+                ran = await running
+            reader.rollback()
+            await altering
+
+    assert expected in ran.message
+    assert ran.result.ok
+    assert all(not name.endswith("_ccnew") for name, _ in indexes_of(database, "t"))

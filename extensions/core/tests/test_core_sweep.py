@@ -233,7 +233,7 @@ async def test_the_connection_is_given_back_as_it_was(database: Any, run_core: A
 def test_a_batch_grows_while_it_is_short_and_never_beyond_its_rows() -> None:
     assert adapted(10, 0.001, removed=0, rows=1000, most=4096) == 20
     assert adapted(10, 0.001, removed=800, rows=1000, most=4096) == 12
-    assert adapted(10, 0.08, removed=100, rows=1000, most=4096) == 2
-    assert adapted(10, 0.015, removed=2000, rows=1000, most=4096) == 5
+    assert adapted(10, 0.04, removed=100, rows=1000, most=4096) == 2
+    assert adapted(10, 0.008, removed=2000, rows=1000, most=4096) == 5
     assert adapted(4096, 0.001, removed=0, rows=1000, most=4096) == 4096
     assert adapted(1, 10.0, removed=1, rows=1000, most=4096) == 1
