@@ -208,7 +208,7 @@ class Daemon:
 
     async def _start_loops(self, dispatcher: Dispatcher) -> None:
         house = self._house
-        watch = ClockWatch(house.clock, lambda since: dispatcher.outage_ended(since, "suspended"))
+        watch = ClockWatch(house.clock, lambda since: dispatcher.readiness.ended(since, "suspended"))
         dispatcher.before_turn = watch.check
         pulse = Pulse(house, limit_s=(systemd.watchdog_limit() or 60.0) / 2)
         watchdog = systemd.Watchdog(pulse.stalled, pulse.status)
@@ -224,9 +224,9 @@ class Daemon:
         dispatcher, revision = house.runner.dispatcher, house.edition.settings.revision
         now = house.clock.now()
         house.guardian.nodes = await house.presence.nodes()
-        dispatcher.began(now, alone=not house.guardian.others_alive(now))
+        dispatcher.readiness.began(now, alone=not house.guardian.others_alive(now))
         if await house.presence.restored():
-            dispatcher.hold_for(
+            dispatcher.readiness.hold_for(
                 "restored",
                 "this database was restored or copied: nothing runs until `scheduler-daemon accept`",
             )
@@ -242,13 +242,13 @@ class Daemon:
 
         async def back(since: Any) -> None:
             await house.runner.recorder.replay()
-            dispatcher.hold.pop("database_down", None)
-            dispatcher.outage_ended(since, "database_down")
             await house.guardian.recover()
-            dispatcher.look_at_waiting()
+            dispatcher.readiness.release("database_down")
+            dispatcher.waiting.look_at_all()
 
         def away(since: Any) -> None:
-            dispatcher.hold["database_down"] = f"database away since {since:%H:%M:%S} UTC"
+            why = f"database away since {since:%H:%M:%S} UTC"
+            dispatcher.readiness.hold_for("database_down", why, since=since)
 
         house.gateway.on_away, house.gateway.on_back = away, back
 

@@ -99,7 +99,7 @@ class Preview:
 
     def _catch_up(self) -> Iterator[CatchUp]:
         """A reload settles what is due; while claiming goes well that is nothing."""
-        at = self._house.runner.dispatcher.situation(self._now)
+        at = self._house.runner.dispatcher.readiness.situation(self._now)
         for job in self._house.book.jobs.values():
             for entry in plan(job.table, job.watermark, job.rule, at):
                 if entry.status is RunStatus.RUNNING and entry.first < self._now - DUE_FOR:

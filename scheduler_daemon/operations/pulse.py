@@ -47,7 +47,7 @@ class Pulse:
         """Such as "next publish_pipeline at 12:15:00 UTC; 1 running, 0 waiting"."""
         house = self._house
         pool, dispatcher = house.runner.pool, house.runner.dispatcher
-        parts = [*dispatcher.hold.values(), _next_fire(house, house.clock.now())]
+        parts = [*dispatcher.readiness.hold.values(), _next_fire(house, house.clock.now())]
         if not house.ready:
             parts.insert(0, "startup jobs are running")
         return f"{'; '.join(parts)}; {len(pool.running)} running, {dispatcher.waiting} waiting"

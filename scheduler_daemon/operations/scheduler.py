@@ -54,11 +54,11 @@ class SchedulerOperations:
             database_away_since=house.gateway.away_since,
             oldest_unhandled=oldest,
             oldest_unhandled_job=oldest_job,
-            clock_skew_s=dispatcher.skew.total_seconds(),
+            clock_skew_s=dispatcher.readiness.skew.total_seconds(),
             workers=[_worker(slot) for slot in pool.workers],
             workers_max=pool.settings.max,
             running=len(pool.running),
-            queued=dispatcher.waiting,
+            queued=len(dispatcher.waiting),
             spool_bytes=house.runner.recorder.spooled,
             disk_free_bytes=house.guardian.disk_free,
             degraded=self.degraded(),
@@ -69,7 +69,7 @@ class SchedulerOperations:
     def degraded(self) -> list[str]:
         """Every reason why something is not as it should be."""
         house = self._house
-        reasons = list(house.runner.dispatcher.hold.values())
+        reasons = list(house.runner.dispatcher.readiness.hold.values())
         if house.gateway.away_since is not None:
             reasons.append(f"database away since {house.gateway.away_since:%Y-%m-%d %H:%M:%S} UTC")
         reasons += [
@@ -89,7 +89,7 @@ class SchedulerOperations:
     def unhealthy(self) -> list[str]:
         """Why the daemon cannot do its work at all; one unwell job is no such reason."""
         house = self._house
-        reasons = list(house.runner.dispatcher.hold.values())
+        reasons = list(house.runner.dispatcher.readiness.hold.values())
         if not house.ready:
             reasons.append("startup jobs are still running")
         oldest, job = self._oldest_unhandled(house.clock.now())
@@ -163,7 +163,9 @@ class SchedulerOperations:
 
         async def change() -> Any:
             capacity = house.runner.pool.capacity
-            turnover = await house.rollover.apply(edition, house.clock.now, dispatcher.situation, capacity)
+            turnover = await house.rollover.apply(
+                edition, house.clock.now, dispatcher.readiness.situation, capacity
+            )
             turnover.book.overrides = overrides
             return turnover
 
@@ -174,7 +176,7 @@ class SchedulerOperations:
         house.runner.health.forget(b.job.name for b in edition.bindings)
         house.runner.pool.refresh(edition.settings.workers)
         house.engine.set_plan(house.book.tables())
-        dispatcher.release("other_revision")
+        dispatcher.readiness.release("other_revision")
 
     def _oldest_unhandled(self, now: datetime) -> tuple[datetime | None, str | None]:
         """The oldest instant that is due for more than 5 s and has no disposition yet."""

@@ -104,7 +104,7 @@ class Detective:
             today=today,
             unavailable_today=planned_today.unavailable if planned_today else None,
             accounted=await self._inquiry.accounted(job),
-            held=tuple(self._house.runner.dispatcher.hold.values()),
+            held=tuple(self._house.runner.dispatcher.readiness.hold.values()),
             enabled_today=self._house.book.effectively_enabled(job, now),
         )
         return case if plan is None else await self._with_row(case, plan)

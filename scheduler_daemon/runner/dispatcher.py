@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -20,15 +20,14 @@ from scheduler_daemon.model import JobSpec, Overlap, RunKind, RunStatus
 from scheduler_daemon.runner.book import Book
 from scheduler_daemon.runner.claiming import claims_of
 from scheduler_daemon.runner.orders import RunOrder
-from scheduler_daemon.runner.planning import Outage, Situation
+from scheduler_daemon.runner.planning import Outage
 from scheduler_daemon.runner.pool import Pool
+from scheduler_daemon.runner.readiness import Readiness
 from scheduler_daemon.runner.rollover import Turnover
+from scheduler_daemon.runner.waiting import Waiting
 
 CLAIM_AT_ONCE = 250
-MAX_SKEW = timedelta(seconds=5)
-EARLY = timedelta(seconds=1)
 RETRY_S = 0.5
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 log = structlog.get_logger(__name__)
 
 
@@ -46,30 +45,25 @@ class Request:
 class Dispatcher:
     """One loop. `due()` says that there may be work; `step()` does all there is.
 
-    `hold` maps reasons (the database is away, the clock is off, …) for which nothing is claimed. `turning` is
-    the task that makes, or last made, a turn; `turned_at` when one last came a step further.
+    `turning` is the task that makes, or last made, a turn; `turned_at` (monotonic) when one last came a step
+    further.
     """
 
     def __init__(self, *, claims: Claims, book: Book, pool: Pool, clock: Clock, scope: str) -> None:
         self.book = book
-        self.hold: dict[str, str] = {}
-        self.able_since = clock.now()
-        self.outages: list[Outage] = []
-        self.skew = timedelta(0)
+        self.readiness = Readiness(clock)
+        self.readiness.on_end = self._outage_ended
+        self.waiting = Waiting(claims, pool, self.poke)
+        self.on_outage: Callable[[Outage], None] = lambda outage: None
         self.turned_at = time.monotonic()
         self.turning: asyncio.Task[Any] | None = None
         self.before_turn: Callable[[], None] = lambda: None
-        self.on_outage: Callable[[Outage], None] = lambda outage: None
         self.on_cancel: Callable[[list[UUID]], None] = lambda ids: None
         self._claims = claims
         self._pool = pool
         self._clock = clock
         self._scope = scope
         self._due: set[str] = set()
-        self._keys: set[str] = set()
-        self._waiting_keys: set[str] = set()
-        self._ready: dict[UUID, RunOrder] = {}
-        self._held_since: dict[str, datetime] = {}
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -88,69 +82,14 @@ class Dispatcher:
         self._due.update(jobs)
         self._wake.set()
 
-    def key_freed(self, key: str) -> None:
-        """A run under this key has ended, or a retry's time has come: what waits for it may start."""
-        if key in self._waiting_keys:
-            self._keys.add(key)
-            self._wake.set()
-
-    def waits(self, key: str) -> None:
-        """Something under this key waits; look after it."""
-        self._waiting_keys.add(key)
-        self._keys.add(key)
-        self._wake.set()
-
-    def look_at_waiting(self) -> None:
-        """Runs on other nodes end without a word."""
-        if self._waiting_keys:
-            self._keys |= self._waiting_keys
-            self._wake.set()
-
-    def hold_for(self, reason: str, message: str) -> None:
-        """Claim nothing until `release(reason)`; what comes due meanwhile is a misfire for that reason."""
-        if reason not in self.hold:
-            self._held_since.setdefault(reason, self._clock.now())
-            log.warning("claiming is held", reason=reason, why=message)
-        self.hold[reason] = message
-
-    def release(self, reason: str) -> None:
-        if self.hold.pop(reason, None) is not None:
-            log.info("claiming goes on", reason=reason)
-            self.outage_ended(self._held_since.pop(reason, self._clock.now()), reason)
-
-    @property
-    def waiting(self) -> int:
-        """How many runs, or keys under which runs wait, this daemon knows of."""
-        return len(self._ready) + len(self._waiting_keys)
-
-    def knows(self, run_id: UUID) -> bool:
-        return run_id in self._ready or self._pool.knows(str(run_id))
+    def _outage_ended(self, outage: Outage) -> None:
+        """Every job may have something due."""
+        self.on_outage(outage)
+        self.due(self.book.jobs)
 
     def poke(self) -> None:
         """Make a turn, whether or not there is anything to do: `turned_at` (monotonic) follows."""
         self._wake.set()
-
-    def free(self) -> None:
-        """A worker has room."""
-        if self._ready and self._pool.thirsty:
-            self._wake.set()
-
-    def began(self, now: datetime, *, alone: bool) -> None:
-        """A start: what came due before it was missed. Beside other nodes, the last minute is left to them
-        first, and is then late, not missed.
-        """
-        self.able_since = now if alone else now - timedelta(minutes=1)
-        self.outages.append(Outage(start=BEGINNING, end=self.able_since, reason="daemon_down"))
-
-    def outage_ended(self, start: datetime, reason: str) -> None:
-        """Nothing could run since `start`; from now on it can."""
-        now = self._clock.now()
-        self.outages = [o for o in self.outages if o.end > now - timedelta(days=1)]
-        outage = Outage(start=start, end=now, reason=reason)
-        self.outages.append(outage)
-        self.on_outage(outage)
-        self.able_since = now
-        self.due(self.book.jobs)
 
     async def request(self, wanted: Request) -> tuple[NewRun, UUID | None]:
         """Claim a run outside the plan and hand it over.
@@ -195,11 +134,11 @@ class Dispatcher:
         async with self._turn:
             self.turning = asyncio.current_task()
             self.before_turn()
-            if self.hold:
+            if self.readiness.hold:
                 self.turned_at = time.monotonic()
                 return False
-            worked = await self._start_granted()
-            worked = await self._start_waiting() or worked
+            worked = await self.waiting.start_ready()
+            worked = await self.waiting.start_next(self.book, self._scope, self.order) or worked
             due, self._due = self._due, set()
             try:
                 while due:
@@ -213,8 +152,7 @@ class Dispatcher:
 
     async def turn_over(self, change: Callable[[], Awaitable[Turnover]]) -> None:
         """Between two turns: another book, and what settling the old one granted."""
-        async with self._turn:
-            self.turning = asyncio.current_task()
+        async with self.between_turns():
             turnover = await change()
             self.book = turnover.old
             if turnover.granted is not None:
@@ -222,26 +160,19 @@ class Dispatcher:
             self.book = turnover.book
         self.due(self.book.jobs)
 
-    def adopt(self, runs: Sequence[StoredRun], token: UUID | None = None) -> None:
-        """Live rows that are this daemon's, and that nobody has in hand: run them, or let them wait."""
-        for run in runs:
-            if run.waiting in ("overlap", "retry"):
-                self.waits(run.concurrency)
-            elif not self._pool.knows(str(run.id)):
-                order = self._order(run, str(token or run.claim_token))
-                if order is None:
-                    continue
-                if run.status is RunStatus.QUEUED:
-                    self._ready[run.id] = order
-                else:
-                    self._pool.submit([order])
-        self._wake.set()
+    @contextlib.asynccontextmanager
+    async def between_turns(self) -> AsyncIterator[None]:
+        """No turn is under way, and none begins."""
+        async with self._turn:
+            self.turning = asyncio.current_task()
+            yield
+        self.poke()
 
     async def end_queued(self, ids: Sequence[UUID], *, reason: str, message: str) -> set[UUID]:
         """End runs that have not started; those that are no longer queued are left alone."""
         ended = await self._claims.end_queued(ids, reason=reason, message=message)
         for run_id in ended:
-            self._ready.pop(run_id, None)
+            self.waiting.drop(run_id)
         return ended
 
     async def _loop(self) -> None:
@@ -255,7 +186,9 @@ class Dispatcher:
                 self.turned_at = time.monotonic()
                 self._again()
             except OtherRevisionError as other:
-                self.hold_for("other_revision", f"revision {str(other)[:12]} of another node is in force")
+                self.readiness.hold_for(
+                    "other_revision", f"revision {str(other)[:12]} of another node is in force"
+                )
             except Exception:
                 log.exception("a turn of the dispatcher failed; it is tried again")
                 self._again()
@@ -263,46 +196,18 @@ class Dispatcher:
     def _again(self) -> None:
         asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
 
-    async def _start_granted(self) -> bool:
-        room = self._pool.capacity
-        if not self._ready or room <= 0:
-            return False
-        chosen = dict(list(self._ready.items())[:room])
-        started, token = await self._claims.start_granted(list(chosen))
-        for run_id in chosen:
-            self._ready.pop(run_id, None)
-        self._pool.submit(replace(chosen[i], token=str(token)) for i in chosen if i in started)
-        return True
-
-    async def _start_waiting(self) -> bool:
-        keys, self._keys = self._keys, set()
-        if not keys:
-            return False
-        try:
-            started = await self._claims.start_next(keys, self._concurrent, self._eligible)
-        except BaseException:
-            self._keys |= keys
-            raise
-        self._waiting_keys -= keys - {run.concurrency for run, _ in started}
-        self._waiting_keys |= await self._claims.keys_waiting(keys)
-        orders = [self._order(run, str(token)) for run, token in started]
-        self._pool.submit(order for order in orders if order is not None)
-        return bool(started)
-
     async def _claim_all(self, due: set[str]) -> set[str]:
         """Claim in batches; the jobs whose watermark had moved come back."""
-        claims = claims_of(self.book, due, self.situation(self._clock.now()))
+        early = self.readiness.too_early.total_seconds()
+        if early:
+            asyncio.get_running_loop().call_later(early + 0.01, self.due, tuple(due))
+        claims = claims_of(self.book, due, self.readiness.situation(self._clock.now()))
         again: set[str] = set()
         for start in range(0, len(claims), CLAIM_AT_ONCE):
             batch = claims[start : start + CLAIM_AT_ONCE]
             again |= self._after(await self._claims.claim(batch, self._pool.capacity))
             self.turned_at = time.monotonic()
         return again
-
-    def situation(self, now: datetime) -> Situation:
-        """An instant later than the database's clock + 1 s waits."""
-        shared = min(now, now + self.skew + EARLY)
-        return Situation(now=shared, able_since=self.able_since, outages=self.outages)
 
     def _after(self, granted: Granted) -> set[str]:
         decision = granted.decision
@@ -314,7 +219,6 @@ class Dispatcher:
             if job := self.book.jobs.get(name):
                 job.watermark = watermark
                 stale.add(name)
-        self.skew = granted.at - self._clock.now()
         self._hand_over(decision.runs(), granted.token)
         if decision.to_cancel:
             self.on_cancel(decision.to_cancel)
@@ -324,18 +228,18 @@ class Dispatcher:
         now: list[RunOrder] = []
         for run in runs:
             if run.waiting == "overlap":
-                self._waiting_keys.add(run.concurrency)
+                self.waiting.keys.add(run.concurrency)
                 continue
-            order = self._order(run, str(token))
+            order = self.order(run, str(token))
             if order is None:
                 continue
             if run.waiting is None:
                 now.append(order)
             else:
-                self._ready[run.id] = order
+                self.waiting.ready[run.id] = order
         self._pool.submit(now)
 
-    def _order(self, run: NewRun | StoredRun, token: str) -> RunOrder | None:
+    def order(self, run: NewRun | StoredRun, token: str) -> RunOrder | None:
         """None if the job has left the configuration since."""
         spec = self.book.spec(run.job)
         if spec is None:
@@ -356,13 +260,6 @@ class Dispatcher:
     def _isolate(self, name: str) -> str | None:
         job = self.book.jobs.get(name)
         return job.spec.extension if job is not None and job.isolate else None
-
-    def _concurrent(self, name: str) -> bool:
-        spec = self.book.spec(name)
-        return spec is not None and spec.overlap is Overlap.ALLOW
-
-    def _eligible(self, name: str, scope: str) -> bool:
-        return scope in ("", self._scope) and self.book.spec(name) is not None
 
     def _scope_of(self, spec: JobSpec) -> str:
         return self._scope if spec.nodes == "every" else ""

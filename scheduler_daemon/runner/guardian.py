@@ -20,11 +20,12 @@ from scheduler_daemon.ledger.outcomes import Outcomes
 from scheduler_daemon.ledger.presence import Node, Presence
 from scheduler_daemon.ledger.values import NodeIdentity, StoredRun
 from scheduler_daemon.model import HistorySettings, RunStatus
-from scheduler_daemon.runner.dispatcher import MAX_SKEW
 from scheduler_daemon.runner.runner import Runner, retry_of_stored
 
 HEARTBEAT_S = 5.0
 SILENCE = timedelta(seconds=30)
+MAX_SKEW = timedelta(seconds=5)
+SLOW_ANSWER = timedelta(seconds=1)
 PRUNE_EVERY_S = 600.0
 PRUNE_BATCH = 500
 PAUSE_S = 0.05
@@ -89,10 +90,7 @@ class Guardian:
 
     async def recover(self) -> None:
         """After an outage: rows whose claim was committed although its answer never came."""
-        for run in await self._books.presence.own_live():
-            if run.waiting is None and self._runner.knows(run.id):
-                continue
-            self._runner.dispatcher.adopt([run])
+        await self._runner.adopt(self._books.presence.own_live)
 
     async def beat(self) -> None:
         """A sign of life, the clock's skew, the revision in force, and a verdict on silent nodes."""
@@ -100,10 +98,10 @@ class Guardian:
         presence, dispatcher = self._books.presence, self._runner.dispatcher
         moment = await presence.heartbeat(self.revision)
         if moment is None:
-            dispatcher.hold["node_taken"] = "another daemon runs under this node's id"
+            dispatcher.readiness.hold_for("node_taken", "another daemon runs under this node's id")
             return
         self._note_beat(moment)
-        self._judge_clock(moment)
+        await self._judge_clock()
         await self._compare_revision()
         self.nodes = await presence.nodes()
         if self._alive_since is not None and moment - self._alive_since >= SILENCE:
@@ -121,7 +119,7 @@ class Guardian:
             return
         for run_id, reason in await self._books.presence.cancels_requested():
             self._runner.pool.cancel(str(run_id), reason)
-        self._runner.dispatcher.look_at_waiting()
+        self._runner.dispatcher.waiting.look_at_all()
 
     async def prune(self) -> None:
         """Old history and logs, in small batches with a pause after each."""
@@ -165,22 +163,29 @@ class Guardian:
             self._alive_since = moment
         self._last_beat = moment
 
-    def _judge_clock(self, moment: datetime) -> None:
-        dispatcher = self._runner.dispatcher
-        dispatcher.skew = moment - self._clock.now()
-        if abs(dispatcher.skew) > MAX_SKEW:
-            seconds = dispatcher.skew.total_seconds()
-            dispatcher.hold_for("clock_skew", f"this machine's clock is {-seconds:+.1f} s off the database's")
+    async def _judge_clock(self) -> None:
+        """Half of the answer's way is taken off; an answer that took long says nothing."""
+        before = self._clock.now()
+        shared = await self._books.presence.now()
+        after = self._clock.now()
+        if after - before > SLOW_ANSWER:
+            return
+        readiness = self._runner.dispatcher.readiness
+        readiness.skew = shared - (before + (after - before) / 2)
+        if abs(readiness.skew) > MAX_SKEW:
+            seconds = -readiness.skew.total_seconds()
+            readiness.hold_for("clock_skew", f"this machine's clock is {seconds:+.1f} s off the database's")
         else:
-            dispatcher.release("clock_skew")
+            readiness.release("clock_skew")
 
     async def _compare_revision(self) -> None:
         latest = await self._books.presence.latest_revision()
         dispatcher = self._runner.dispatcher
         if latest is not None and latest.hash != self.revision and latest.node != self._node.id:
-            dispatcher.hold_for("other_revision", f"revision {latest.hash[:12]} of another node is in force")
+            why = f"revision {latest.hash[:12]} of another node is in force"
+            dispatcher.readiness.hold_for("other_revision", why)
         else:
-            dispatcher.release("other_revision")
+            dispatcher.readiness.release("other_revision")
 
     async def _resolve(self, runs: Sequence[StoredRun], reason: str, message: str) -> int:
         """Running ones are lost, queued ones become ours."""
@@ -196,12 +201,12 @@ class Guardian:
                 if run.id in lost:
                     log.warning("run lost", job=run.job, run_id=str(run.id), why=message)
             for retry in retries:
-                self._runner.dispatcher.waits(retry.concurrency)
+                self._runner.dispatcher.waiting.add(retry.concurrency)
         if queued:
             adopted, token = await self._books.presence.adopt(queued)
-            self._runner.dispatcher.adopt([run for run in queued if run.id in adopted], token)
+            await self._runner.adopt(_found([run for run in queued if run.id in adopted]), token)
         for run in running:
-            self._runner.dispatcher.waits(run.concurrency)
+            self._runner.dispatcher.waiting.add(run.concurrency)
         return len(lost)
 
     def _mine(self, run: StoredRun) -> bool:
@@ -220,3 +225,10 @@ async def _until_none(delete: Callable[[], Awaitable[int]]) -> None:
         if not await delete():
             return
         await asyncio.sleep(PAUSE_S)
+
+
+def _found(runs: Sequence[StoredRun]) -> Callable[[], Awaitable[Sequence[StoredRun]]]:
+    async def find() -> Sequence[StoredRun]:
+        return runs
+
+    return find

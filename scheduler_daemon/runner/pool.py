@@ -66,8 +66,9 @@ class Pool:
     def running(self) -> list[RunOrder]:
         return [slot.current for slot in self._slots if slot.current is not None]
 
-    def knows(self, run_id: str) -> bool:
-        return run_id in self._where or any(order.id == run_id for order in self._pending)
+    def ids(self) -> set[str]:
+        """Every run that waits here or is with a worker."""
+        return {*self._where, *(order.id for order in self._pending)}
 
     async def start(self) -> None:
         for _ in range(self.settings.min):

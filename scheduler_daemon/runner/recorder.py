@@ -18,6 +18,7 @@ from scheduler_daemon.runner.orders import RunOrder
 from scheduler_daemon.runner.spool import Spool
 
 DELAY_S = 0.03
+FULL_DISK_S = 1.0
 MAX_LOGS_HELD = 20_000
 log = structlog.get_logger(__name__)
 
@@ -88,9 +89,11 @@ class Recorder:
         async with self._replaying:
             for batch in self._spool.batches():
                 await self._put(batch)
-            lost = self._spool.clear()
+            lost, unreadable = self._spool.clear()
         if lost:
             log.warning("log lines lost while the database was away", lines=lost)
+        if unreadable:
+            log.error("lines of the spool could not be read", lines=unreadable)
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -101,12 +104,11 @@ class Recorder:
             batch, self._batch = self._batch, Batch()
             self._log_starts(batch)
             waiters, self._waiters = self._waiters, []
-            if batch:
-                await self._write(batch)
+            kept = await self._write(batch) if batch else True
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
-            if self._stopping and not self._batch:
+            if self._stopping and not (self._batch and kept):
                 return
 
     def _log_starts(self, batch: Batch) -> None:
@@ -117,14 +119,34 @@ class Recorder:
         at = {start.run_id: start.at for start in batch.starts} if starting else {}
         batch.logs.extend(_start_line(order, at[run_id]) for run_id, order in starting.items())
 
-    async def _write(self, batch: Batch) -> None:
+    async def _write(self, batch: Batch) -> bool:
         try:
             if self._spool:
                 await self.replay()
             await self._put(batch)
         except DatabaseUnavailableError:
+            if not await self._keep(batch):
+                return False
+        try:
+            self.on_recorded(batch.endings)
+        except Exception:
+            log.exception("what follows the end of a run failed")
+        return True
+
+    async def _keep(self, batch: Batch) -> bool:
+        """On disk, or where that is full in memory, all but the logs, until one of the two takes it."""
+        try:
             self._spool.append(batch)
-        self.on_recorded(batch.endings)
+        except OSError as error:
+            log.error("outcomes can be kept nowhere but in memory", why=str(error), logs_lost=len(batch.logs))
+            self.logs_lost += len(batch.logs)
+            self._batch.starts[:0] = batch.starts
+            self._batch.endings[:0] = batch.endings
+            if not self._stopping:
+                await asyncio.sleep(FULL_DISK_S)
+                self._wake.set()
+            return False
+        return True
 
     async def _put(self, batch: Batch) -> None:
         """Write a batch; one that the database refuses is written piece by piece, without what it refuses."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
@@ -88,7 +88,7 @@ class Runner:
         self._spawn(self._outcomes.end_sql_of(order.id))
 
     def free(self) -> None:
-        self.dispatcher.free()
+        self.dispatcher.waiting.room()
 
     async def finished(self, run_id: str) -> None:
         """Returns once the run's end is recorded; the run must be in hand here."""
@@ -96,9 +96,40 @@ class Runner:
         self._waiters.setdefault(run_id, []).append(waiter)
         await waiter
 
-    def knows(self, run_id: UUID) -> bool:
-        """Whether the run is in hand here: waiting for a worker, with one, or ended and being recorded."""
-        return str(run_id) in self._ended or self.dispatcher.knows(run_id)
+    def in_hand(self) -> set[str]:
+        """Runs that are here: handed to the pool, or ended and being recorded."""
+        return self.pool.ids() | self._ended.keys()
+
+    async def adopt(
+        self, find: Callable[[], Awaitable[Sequence[StoredRun]]], token: UUID | None = None
+    ) -> None:
+        """Live rows that are this daemon's, and that nobody has in hand: run them, or let them wait.
+
+        What was in hand before `find` looked may have ended since: it is left alone.
+        """
+        async with self.dispatcher.between_turns():
+            before = self.in_hand()
+            for run in await find():
+                if run.waiting in ("overlap", "retry"):
+                    self._let_wait(run)
+                elif str(run.id) not in before | self.in_hand():
+                    self._take(run, str(token or run.claim_token))
+
+    def _let_wait(self, run: StoredRun) -> None:
+        self.dispatcher.waiting.add(run.concurrency)
+        if run.not_before is not None:
+            self.wake_later(run.concurrency, run.not_before.timestamp())
+
+    def _take(self, run: StoredRun, token: str) -> None:
+        waiting = self.dispatcher.waiting
+        waiting.drop(run.id)
+        order = self.dispatcher.order(run, token)
+        if order is None:
+            return
+        if run.status is RunStatus.QUEUED:
+            waiting.ready[run.id] = order
+        else:
+            self.pool.submit([order])
 
     async def cancel(self, run_id: UUID, reason: str = "cancelled") -> None:
         """End a live run wherever it is: waiting, handed to a worker here, or on another node."""
@@ -122,9 +153,9 @@ class Runner:
                 continue
             key = order.spec.concurrency_key
             if ending.retry is not None:
-                self.dispatcher.waits(key)
+                self.dispatcher.waiting.add(key)
                 self.wake_later(key, ending.retry.not_before)
-            self.dispatcher.key_freed(key)
+            self.dispatcher.waiting.freed(key)
             if self.streams:
                 self._publish(order, {"event": "ended", **_outcome_event(ending.outcome)})
             self.health.ended(order.spec.name, ending.outcome)
@@ -142,7 +173,7 @@ class Runner:
     def wake_later(self, key: str, at: float) -> None:
         """A retry under this key comes due then (Unix seconds)."""
         delay = max(0.0, at - time.time()) + 0.01
-        asyncio.get_running_loop().call_later(delay, self.dispatcher.waits, key)
+        asyncio.get_running_loop().call_later(delay, self.dispatcher.waiting.add, key)
 
     def _say(self, order: RunOrder, outcome: Outcome) -> None:
         """Each run's end also goes to its log (its start: see the recorder)."""

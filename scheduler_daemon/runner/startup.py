@@ -30,7 +30,7 @@ class StartupRuns:
         return len(self._under_way)
 
     async def hand_out(self, now: datetime) -> None:
-        if self._dispatcher.hold:
+        if self._dispatcher.readiness.hold:
             return
         for binding in self._wanted:
             name = binding.job.name

@@ -75,7 +75,7 @@ class Furnished:
         self.house.ready = True
         await self.house.runner.pool.stop(0, asyncio.Event())
         await self.house.runner.recorder.start()
-        self.house.runner.dispatcher.began(self.clock.now(), alone=True)
+        self.house.runner.dispatcher.readiness.began(self.clock.now(), alone=True)
         await self.house.presence.register(edition.settings.revision)
         await self.operations.scheduler.put_in_force(loaded, edition)
 
@@ -116,7 +116,7 @@ class Furnished:
         self.clock.set(utc(end))
         dispatcher = self.house.runner.dispatcher
         dispatcher.on_outage = self.operations.scheduler.note_outage
-        dispatcher.outage_ended(utc(start), reason)
+        dispatcher.readiness.ended(utc(start), reason)
         await asyncio.gather(*self.operations.scheduler._tasks)
         await dispatcher.settle()
 

@@ -124,7 +124,7 @@ async def test_a_night_without_daemon_is_told_from_to(home: Home) -> None:
     home.sql("UPDATE scheduler.nodes SET heartbeat_at = %s, stopped_at = NULL", last)
     home.clock.set(utc("2026-03-01 06:00:00"))
     (node,) = await home.house.presence.nodes()
-    home.house.runner.dispatcher.began(home.clock.now(), alone=True)
+    home.house.runner.dispatcher.readiness.began(home.clock.now(), alone=True)
     await home.operations.scheduler.note_start(node)
     home.sql("UPDATE scheduler.actions SET at = '2026-03-01 06:00:00+00'")
     await home.house.runner.dispatcher.settle()
@@ -268,7 +268,7 @@ async def test_a_hole_in_the_ledger_is_admitted(home: Home) -> None:
 
 async def test_what_is_due_and_held_names_what_holds_it(home: Home) -> None:
     await home.move_in("2026-03-01 00:00:00", {})
-    home.house.runner.dispatcher.hold_for("clock_skew", "this machine's clock is +9.0 s off the database's")
+    home.house.runner.dispatcher.readiness.hold_for("clock_skew", "this machine's clock is +9.0 s off the database's")
     await home.until("2026-03-01 02:31:00")
     why = await home.why()
     assert why.verdict == "pending"
