@@ -154,7 +154,12 @@ class Slot:
         if order := self.handed.get(message["id"]):
             self._events.progress(order, message)
 
+    def _on_leaving(self, message: Mapping[str, Any]) -> None:
+        """It ends by itself, and takes nothing more; what it has not started comes back with its exit."""
+        self.stopping = True
+
     _handlers: Mapping[str, Any] = {
+        "leaving": _on_leaving,
         "started": _on_started,
         "outcome": _on_outcome,
         "returned": _on_returned,
