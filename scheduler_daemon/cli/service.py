@@ -117,6 +117,30 @@ def migrate(config: str | None) -> None:
         click.echo("nothing to apply")
 
 
+@main.command("new-extension")
+@click.argument("name")
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    help="The folder to write it into [default: the current one].",
+)
+def new_extension(name: str, into: Path) -> None:
+    """Write a package with a job, a test and a migration: an extension to start from.
+
+    \b
+    Example:
+      scheduler-daemon new-extension my_extension
+    """
+    from scheduler_daemon.cli.scaffold import ScaffoldError, next_steps, write_extension
+
+    try:
+        names = write_extension(name, into)
+    except ScaffoldError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(next_steps(names, into))
+
+
 def _load(config: str | None) -> Any:
     from scheduler_daemon.config import load
 

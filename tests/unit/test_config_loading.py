@@ -44,7 +44,7 @@ def test_the_shipped_configuration_is_valid_and_names_only_jobs_that_exist() -> 
     assert loaded.settings.base_dir == PROJECT
     assert loaded.settings.state_dir == PROJECT / "var"
     bound = {(job.extension, job.job) for job in loaded.settings.jobs}
-    assert bound >= {("core", "cleanup_inactive_sessions"), ("web", "publish_pipeline"), ("example", "hello")}
+    assert bound >= {("core", "cleanup_inactive_sessions"), ("web", "publish_pipeline"), ("example", "example_hello")}
     assert "web" in loaded.settings.extensions
 
 

@@ -1,12 +1,20 @@
-"""The smallest useful extension: one job that greets."""
+"""The extension `example`: one job, which greets and counts its greetings."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from scheduler_daemon.extension import Extension, Job, JobContext, JobResult
 
-extension = Extension("example")
+extension = Extension("example", migrations=Path(__file__).parent / "migrations")
+
+COUNT = """
+    INSERT INTO example_greetings AS known (name, times) VALUES (%s, %s)
+    ON CONFLICT (name) DO UPDATE SET times = known.times + excluded.times
+    RETURNING times
+"""
 
 
 class Greeting(BaseModel, extra="forbid"):
@@ -16,8 +24,8 @@ class Greeting(BaseModel, extra="forbid"):
 
 @extension.submit_job
 class Hello(Job):
-    name = "hello"
-    description = "Says hello in its log: the smallest job there is"
+    name = "example_hello"
+    description = "Says hello in its log, and counts how often it has"
     schedule = "0 0 * * * *"
     parameters = Greeting
 
@@ -27,4 +35,7 @@ class Hello(Job):
             for done in range(wanted.times):
                 ctx.logger.info(f"Hello, {wanted.name}!")
                 ctx.progress(done + 1, wanted.times)
-        return JobResult.success().with_stats(wanted.times, 0).with_message(f"greeted {wanted.name}")
+        async with ctx.step("count"), ctx.db_pool().connection() as connection:
+            cursor = await connection.execute(COUNT, [wanted.name, wanted.times])
+            [(times,)] = await cursor.fetchall()
+        return JobResult.success().with_stats(wanted.times, 0).with_message(f"{wanted.name}: {times} in all")

@@ -1,30 +1,37 @@
-"""`run_job` comes with the daemon's package: it runs a job as a worker would, in this process."""
+"""`run_job` and `make_database` come with scheduler-daemon: a job runs here as it does in a worker."""
 
 from __future__ import annotations
 
+import pytest
 from scheduler_example import extension
 
-from scheduler_daemon.testing import RunJob
+from scheduler_daemon.testing import MakeDatabase, RunJob
 
 
-def test_hello_greets_the_world(run_job: RunJob) -> None:
-    run = run_job(extension, "hello")
+@pytest.fixture
+def database_url(make_database: MakeDatabase) -> str:
+    assert extension.migrations is not None
+    return make_database(extension.migrations)
+
+
+def test_hello_greets_as_often_as_it_is_told(run_job: RunJob, database_url: str) -> None:
+    run = run_job(extension, "example_hello", {"name": "Ada", "times": "3"}, database_url=database_url)
 
     assert run.status == "succeeded"
-    assert run.message == "greeted world"
-    assert run.lines == ["Hello, world!"]
-
-
-def test_hello_greets_as_often_as_it_is_told(run_job: RunJob) -> None:
-    run = run_job(extension, "hello", {"name": "Ada", "times": "3"})
-
-    assert run.items_processed == 3
     assert run.lines == ["Hello, Ada!"] * 3
-    assert [(step.name, step.status) for step in run.steps] == [("greet", "succeeded")]
+    assert [step.name for step in run.steps if step.status == "succeeded"] == ["greet", "count"]
+
+
+def test_hello_counts_over_all_its_runs(run_job: RunJob, database_url: str) -> None:
+    run_job(extension, "example_hello", {"times": 2}, database_url=database_url)
+    run = run_job(extension, "example_hello", database_url=database_url)
+
+    assert run.message == "world: 3 in all"
+    assert run.items_processed == 1
 
 
 def test_parameters_that_do_not_fit_are_named(run_job: RunJob) -> None:
-    run = run_job(extension, "hello", {"times": 0, "nmae": "Ada"})
+    run = run_job(extension, "example_hello", {"times": 0, "nmae": "Ada"})
 
     assert run.status == "failed"
     assert run.error == (
