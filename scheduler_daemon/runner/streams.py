@@ -53,6 +53,7 @@ class Reader:
         if len(self._events) >= BUFFER and event.get("event") != "ended":
             self._dropped += 1
             return
+        self._tell_dropped()
         self._events.append(event)
         self._ready.set()
 
@@ -66,10 +67,16 @@ class Reader:
         while True:
             while self._events:
                 yield self._events.popleft()
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                yield {"event": "dropped", "count": dropped}
+            self._tell_dropped()
+            if self._events:
+                continue
             if self._closed:
                 return
             self._ready.clear()
             await self._ready.wait()
+
+    def _tell_dropped(self) -> None:
+        """At the place where they are missing."""
+        if self._dropped:
+            self._events.append({"event": "dropped", "count": self._dropped})
+            self._dropped = 0

@@ -94,8 +94,13 @@ class Daemon:
     def stop(self, how: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(how)
-        status = self.process.wait(PATIENCE_S)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Its exit status, when it has one."""
+        assert self.process is not None
         assert self.listener is not None
+        status = self.process.wait(PATIENCE_S)
         self.listener.join(PATIENCE_S)
         if self.process.stdout is not None:
             self.process.stdout.close()
@@ -202,6 +207,8 @@ def daemons(server: TemporaryServer) -> Iterator[MakeDaemon]:
         for daemon in made:
             if daemon.process is not None and daemon.process.poll() is None:
                 daemon.stop()
+            elif daemon.process is not None:
+                daemon.ended()
             shutil.rmtree(daemon.folder, ignore_errors=True)
             server.drop_database(daemon.url)
 
