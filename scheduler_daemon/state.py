@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -13,6 +14,9 @@ from scheduler_daemon.errors import StateDirectoryError
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs"}
 )
+
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 class StateDirectory:
@@ -34,21 +38,30 @@ class StateDirectory:
         kind = file_system_of(self.path)
         if kind in NETWORK_FILE_SYSTEMS:
             raise self._refused(f"lies on a network file system ({kind}); set state_dir to a local folder")
-        if not os.access(self.path, os.W_OK | os.X_OK):
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise self._refused("cannot be written")
-        if status.st_mode & 0o077:
-            self.path.chmod(0o700)
-        (self.path / "run").mkdir(mode=0o700, exist_ok=True)
+        try:
+            if status.st_mode & 0o077:
+                self.path.chmod(0o700)
+            (self.path / "run").mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise self._refused(f"cannot be used: {error.strerror}") from error
 
     def lock(self) -> None:
         """Raises StateDirectoryError naming the process that has it."""
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._refused(f"cannot be locked: its file lock: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise self._refused(f"is in use by the scheduler-daemon with pid {holder}") from error
+        except OSError as error:
+            os.close(descriptor)
+            raise self._refused(f"cannot be locked: {error.strerror}") from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._lock = descriptor
@@ -70,7 +83,7 @@ class StateDirectory:
             self._lock = None
 
     def node_id(self) -> UUID:
-        """Made at first use, then always the same."""
+        """Made at first use, then always the same. Raises StateDirectoryError."""
         file = self.path / "node"
         try:
             return UUID(file.read_text().strip())
@@ -78,8 +91,13 @@ class StateDirectory:
             node = uuid4()
         except ValueError as error:
             raise StateDirectoryError(f"{file}: is not a node id; restore it or remove it") from error
+        except OSError as error:
+            raise self._refused(f"cannot be read: its file node: {error.strerror}") from error
         temporary = file.with_suffix(".new")
-        temporary.write_text(f"{node}\n")
+        with temporary.open("w") as stream:
+            stream.write(f"{node}\n")
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.rename(file)
         return node
 
@@ -105,7 +123,7 @@ def file_system_of(path: Path) -> str:
     best, kind = "", ""
     for line in lines:
         left, _, right = line.partition(" - ")
-        point = left.split()[4].encode().decode("unicode_escape")
+        point = _OCTAL.sub(lambda code: chr(int(code[1], 8)), left.split()[4])
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, right.split()[0]
