@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-WORDS = ["time", "clock", "queue", "worker", "signal", "table", "index", "page", "reader", "server", "night", "report", "system", "change", "build", "cache", "file", "folder", "link", "commit", "memory", "process", "thread", "result", "value", "failure", "answer", "question", "morning", "quarter", "hour", "second", "minute", "record", "plan", "schedule", "daemon", "socket", "message", "record", "database", "column", "history", "window", "garden", "river", "bridge", "winter", "summer", "letter", "paper", "story", "street", "corner", "market", "music", "colour", "shadow", "silver", "copper", "and", "the", "of", "to", "a", "in", "is", "that", "it", "for", "on", "with", "as", "was", "at", "by", "an", "be", "this", "are", "or", "from", "which", "but", "not", "have", "one", "quick", "slow", "early", "late", "plain", "simple", "careful", "small", "large", "whole", "broken", "finished", "quiet", "open", "closed", "steady", "writes", "reads", "keeps", "finds", "moves", "waits", "starts", "ends", "holds", "takes", "makes", "shows", "tells", "asks", "counts", "remembers"]
+WORDS = re.findall(
+    r"\w+",
+    "time clock queue worker signal table index page reader server night report system change build "
+    "cache file folder link commit memory process thread result value failure answer question morning "
+    "quarter hour second minute record plan schedule daemon socket message record database column "
+    "history window garden river bridge winter summer letter paper story street corner market music "
+    "colour shadow silver copper and the of to a in is that it for on with as was at by an be this "
+    "are or from which but not have one quick slow early late plain simple careful small large whole "
+    "broken finished quiet open closed steady writes reads keeps finds moves waits starts ends holds "
+    "takes makes shows tells asks counts remembers",
+)
 TAGS = tuple(f"topic-{number:02d}" for number in range(40))
 CODE = {
     "python": """def wait_for(path, deadline):

@@ -145,11 +145,18 @@ class _Value(NamedTuple):
         return FrontMatterError(self.line, f"{self.key} is {shown}: it should be {wanted}")
 
 
+NOT_TEXT = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
+    + "]"
+)
+"""Controls and noncharacters: neither HTML nor XML knows them."""
+
+
 def _text(v: _Value) -> str:
     if isinstance(v.value, bool) or not isinstance(v.value, (str, int, float, date)):
         raise v.wrong("a text")
-    text = " ".join(str(v.value).split())
-    return "".join(c for c in text if unicodedata.category(c) != "Cc")
+    return " ".join(NOT_TEXT.sub("", str(v.value)).split())
 
 
 def _title(v: _Value) -> str:
@@ -247,7 +254,7 @@ def _language(v: _Value) -> str:
 
 def _slug(v: _Value) -> str:
     slug = unicodedata.normalize("NFC", _text(v)).strip("/")
-    if not safe_path(slug):
+    if NOT_TEXT.search(str(v.value)) or not safe_path(slug):
         raise v.wrong("a path below the site, without . or .. parts, \\, ?, # or control characters")
     return slug
 

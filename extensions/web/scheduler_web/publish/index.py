@@ -20,7 +20,7 @@ Place = tuple[str, str]
 
 @dataclass(kw_only=True)
 class Index:
-    """`stats`: each source's files as they were last seen. `key`: the configuration that shaped the documents.
+    """`stats`: each source's files as last seen. `key`: the configuration that shaped the documents.
 
     `errors` and `warnings` belong to files as they were last read, `conflicts` lie between files.
     `unrendered`: documents whose fragment is missing or of another version; `renderer`: what the fragments

@@ -178,6 +178,7 @@ def _years(i: Inputs) -> bytes:
 
 _OWN: dict[str, OwnDigest] = {
     "doc": Inputs.mark,
+    "anchors": Inputs.mark,
     "near": _near,
     "related": _related,
     "alternates": _alternates,
@@ -187,6 +188,7 @@ _DIGESTS: dict[str, Callable[..., bytes]] = {
     "site": lambda i: i.settings,
     "template": lambda i, name: i.theme.digest_of(name).encode(),
     "asset": _asset,
+    "media": lambda i, file: _asset(i, i.media.get(file, "")),
     "list": _list,
     "tag": _tag,
     "tags": _tags,
@@ -197,7 +199,6 @@ _DIGESTS: dict[str, Callable[..., bytes]] = {
     "feed": _feed,
     "link": _link,
     "at": _at,
-    "anchors": _of(Inputs.mark),
     "url": lambda i, url: b"1" if url in i.urls else b"",
     "first": lambda i, count: b"%d " % len(i.site.documents) + i.marks(islice(i.site.in_order(), count)),
     "labels": lambda i: b"".join([d.label for d in i.site.in_order()]),

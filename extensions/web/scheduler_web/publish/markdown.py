@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from html import escape, unescape
+from html import escape
 from typing import Any, NamedTuple
 
 import mistune
@@ -19,22 +19,24 @@ from mistune.plugins.formatting import strikethrough
 from mistune.plugins.table import table
 from mistune.plugins.task_lists import task_lists
 from mistune.plugins.url import url as bare_urls
+from mistune.util import unescape
 
 from scheduler_web.publish import highlight
+from scheduler_web.publish.frontmatter import NOT_TEXT
 from scheduler_web.publish.headings import Slugger, outline
 
-VERSION = f"3 mistune {mistune.__version__} pygments {highlight.VERSION}"
+VERSION = f"4 mistune {mistune.__version__} pygments {highlight.VERSION}"
 """Part of every fragment's key: another version renders anew."""
 
 LINK, IMAGE, END = "\x01", "\x02", "\x03"
 """Around addresses to resolve. Control characters never come from a text (they are dropped first)."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _EXTERNAL = re.compile(r"(?:[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
 _BARE_URL = re.compile(r"(?<![(<\"'\[=])https?://")
 _ALERT = re.compile(r"<p>\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\][ \t]*(?:\n|(?=</p>))")
 _TAG = re.compile(r"<[^>]*>")
 _WORD = re.compile(r"\w+")
+_FILE = re.compile(r"""\btitle=["']([^"']*)["']""")
 _LANGUAGE = re.compile(r"[\w+#.-]{1,40}")
 _ID = re.compile(r"""\sid\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
 
@@ -59,7 +61,7 @@ def render(text: str, *, title: str = "", trusted: bool = False) -> Fragment:
 
     Raw HTML is shown as text unless the source is `trusted`.
     """
-    clean = _CONTROL.sub("", text)
+    clean = NOT_TEXT.sub("", text)
     engine = _engine(trusted, bool(_BARE_URL.search(clean)))
     state = BlockState()
     state.env.update(links=[], images=[], title=title)
@@ -122,8 +124,14 @@ class _Html(mistune.HTMLRenderer):
             self._env, self.references = state.env, {}
         return super().__call__(tokens, state)
 
+    def text(self, text: str) -> str:
+        """Entities mean their character, as CommonMark says."""
+        if "&" in text:
+            text = NOT_TEXT.sub("", unescape(text))
+        return escape(text, quote=False)
+
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        target = _CONTROL.sub("", self.sanitize_url(url))
+        target = NOT_TEXT.sub("", self.sanitize_url(url))
         mark = _title(title)
         if target == "#harmful-link":
             return f"<span{mark}>{text}</span>"
@@ -134,8 +142,8 @@ class _Html(mistune.HTMLRenderer):
         return f'<a href="{LINK}{self.escape_attribute(target)}{END}"{mark}>{text}</a>'
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        target = _CONTROL.sub("", self.sanitize_url(url))
-        alt = escape(_TAG.sub("", text)).replace("&amp;", "&")
+        target = NOT_TEXT.sub("", self.sanitize_url(url))
+        alt = _TAG.sub("", text).replace('"', "&quot;")
         mark = _title(title)
         if target == "#harmful-link":
             return f"<span{mark}>{alt}</span>"
@@ -157,7 +165,9 @@ class _Html(mistune.HTMLRenderer):
         name = language[0].lower() if language else ""
         shown = highlight.highlight(code, name).rstrip("\n")
         label = f' data-language="{escape(name)}"' if name else ""
-        return f'<div class="code"{label}><pre tabindex="0"><code>{shown}\n</code></pre></div>\n'
+        file = _FILE.search(info) if info else None
+        head = f'<p class="code-title">{escape(unescape(file[1]))}</p>' if file else ""
+        return f'<div class="code"{label}>{head}<pre tabindex="0"><code>{shown}\n</code></pre></div>\n'
 
     def block_quote(self, text: str) -> str:
         alert = _ALERT.match(text)
@@ -183,7 +193,7 @@ class _Html(mistune.HTMLRenderer):
 
 def _title(title: str | None) -> str:
     """An entity may have brought a control character back."""
-    return f' title="{escape(_CONTROL.sub("", title))}"' if title else ""
+    return f' title="{escape(NOT_TEXT.sub("", title))}"' if title else ""
 
 
 def _footnote_reference(renderer: Any, key: str, index: int) -> str:

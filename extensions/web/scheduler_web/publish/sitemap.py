@@ -15,6 +15,8 @@ from scheduler_web.publish.view import View
 MAX_URLS = 50_000
 MAX_BYTES = 52_428_800
 MAX_ADDRESS = 2_048
+SPLIT_FROM = 10_000
+"""Documents; fewer always fit into one sitemap."""
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NAMESPACE = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
 _OPEN = f'{_HEAD}<urlset {_NAMESPACE} xmlns:xhtml="http://www.w3.org/1999/xhtml">\n'
@@ -41,7 +43,7 @@ def part(view: View, name: str) -> bytes:
 
 
 def _names(site: Site) -> list[str]:
-    if len(site.documents) < 10_000:
+    if len(site.documents) < SPLIT_FROM:
         return []
     count = len(_parts(site))
     return [f"sitemap-{number}.xml" for number in range(1, count + 1)] if count > 1 else []

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urljoin
 
 from markupsafe import Markup
 
+from scheduler_web.publish.assets import Asset
 from scheduler_web.publish.documents import Document, encoded, tag_slug
 from scheduler_web.publish.inputs import Inputs
 from scheduler_web.publish.manifest import Key
@@ -20,7 +21,8 @@ from scheduler_web.publish.problems import Problem
 from scheduler_web.publish.site import Tag
 
 _TOKEN = re.compile(f'href="{LINK}([^{LINK}{IMAGE}{END}]*){END}"|{IMAGE}([^{LINK}{IMAGE}{END}]*){END}')
-_ROOTED = re.compile(r'(<[^>]*?\s(?:href|src)=")(/(?!/)[^"]*)')
+_ROOTED = re.compile(r'(<[^>]*?\s(?:href|src)=")((?:#|/(?!/))[^"]*)')
+_ANCHOR = re.compile(r'<a class="anchor"[^>]*>#</a>')
 _DOCUMENT_SUFFIXES = (".md", ".markdown")
 
 
@@ -147,9 +149,7 @@ class View:
         """The absolute address of the document's own picture, or an empty text."""
         if not document.image or document.image.startswith(("http://", "https://")):
             return document.image
-        name = self._asset_name(document, document.image)
-        self.look("asset", name)
-        asset = self.inputs.assets.get(name)
+        asset = self._asset(document, document.image)
         if asset is None:
             self.report(document, document.image, f"missing image: {document.image}")
             return ""
@@ -168,7 +168,11 @@ class View:
 
         html = _TOKEN.sub(place, fragment.html) if END in fragment.html else fragment.html
         if absolute:
-            html = _ROOTED.sub(lambda m: m[1] + self.absolute(m[2]), html)
+            html = _ANCHOR.sub("", html)
+            here = escape(self.absolute(encoded(document.url)))
+            html = _ROOTED.sub(
+                lambda m: m[1] + (self.absolute(m[2]) if m[2][0] == "/" else here + m[2]), html
+            )
         return Markup(html)  # noqa: S704 (the renderer's output: it escapes what is not its own)
 
     def _base(self, document: Document, href: str) -> str:
@@ -203,10 +207,9 @@ class View:
 
     def _internal(self, document: Document, path: str, anchor: str) -> str:
         if not path.startswith("/"):
-            name = self._asset_name(document, unquote(path))
-            self.look("asset", name)
-            if name in self.inputs.assets:
-                return encoded(f"/{self.inputs.assets[name].published}") + anchor
+            asset = self._asset(document, unquote(path))
+            if asset is not None:
+                return encoded(f"/{asset.published}") + anchor
         url = urljoin(document.url, unquote(path.partition("?")[0]))
         found = next((u for u in (url, f"{url}/") if u in self.inputs.urls), None)
         self.look("url", url)
@@ -216,9 +219,7 @@ class View:
         return path + anchor
 
     def _image(self, document: Document, path: str, absolute: bool) -> str:
-        name = self._asset_name(document, unquote(path))
-        self.look("asset", name)
-        asset = self.inputs.assets.get(name)
+        asset = self._asset(document, unquote(path))
         if asset is None:
             self.report(document, path, f"missing image: {path}")
             return f'src="{escape(encoded(urljoin(document.url, path)))}"'
@@ -226,13 +227,15 @@ class View:
         size = f' width="{asset.width}" height="{asset.height}"' if asset.width else ""
         return f'src="{escape(self.absolute(url) if absolute else url)}"{size}'
 
-    def _asset_name(self, document: Document, path: str) -> str:
+    def _asset(self, document: Document, path: str) -> Asset | None:
         """`/x.png` is the site's own, `x.png` lies beside the document."""
         clean = path.partition("?")[0].partition("#")[0]
         if clean.startswith("/"):
-            return clean[1:]
+            self.look("asset", clean[1:])
+            return self.inputs.assets.get(clean[1:])
         file = normpath(f"{self.inputs.file_of(document).rpartition('/')[0]}/{clean}")
-        return self.inputs.media.get(file, f"media?{file}")
+        self.look("media", file)
+        return self.inputs.assets.get(self.inputs.media.get(file, ""))
 
     def report(self, document: Document, needle: str, message: str) -> None:
         shown = self.inputs.file_of(document)

@@ -6,8 +6,8 @@
     .dist/private/             a.manifest, a.lag, b.…, index, fragments, stage/, lock
 
 A tree is changed only while no reader can come to it, and then swapped in. `a.lag` lists the paths in which
-a is behind b; it is removed before a is touched and written after b's successor is live, so a tree without one
-was left half-made and is made anew. Unchanged files are hard links.
+a is behind b; it is removed before a is touched and written once b is live, so a tree without one was left
+half-made and is made anew. Unchanged files are hard links.
 """
 
 from __future__ import annotations
