@@ -167,7 +167,7 @@ class Daemon:
             guardian=Guardian(
                 books=books, runner=runner, node=node, clock=clock, state_dir=settings.state_dir
             ),
-            rollover=Rollover(presence, plans, claims, node=(node.name, scope)),
+            rollover=Rollover(plans, claims, node=(node.name, scope)),
             engine=Engine(clock, runner.dispatcher.due),
             plane=plane,
             loaded=self._loaded,

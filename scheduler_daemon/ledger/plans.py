@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from scheduler_daemon.database.gateway import Connection, Gateway
+from scheduler_daemon.ledger.presence import Revision, revision_of
 from scheduler_daemon.ledger.sql import as_rows, sql
 from scheduler_daemon.model import JobSpec
 
@@ -26,9 +27,18 @@ class Plans:
         return self._gateway.connection()
 
     async def lock_all(self, connection: Connection) -> Marks:
-        """Every schedule's watermark, under lock: nobody claims until this transaction ends."""
+        """Every schedule's watermark, under lock: nobody claims until this transaction ends, and no other
+        node puts a revision in force.
+        """
+        await connection.execute(sql("lock_revisions"))
         cursor = await connection.execute(sql("lock_all_schedules"))
         return {(row[0], row[1]): row[2] for row in await cursor.fetchall()}
+
+    async def latest_revision(self, connection: Connection) -> Revision | None:
+        """What is in force; under the lock of `lock_all`, it stays so."""
+        cursor = await connection.execute(sql("latest_revision"))
+        row = await cursor.fetchone()
+        return revision_of(row) if row else None
 
     async def enter(
         self, connection: Connection, specs: Sequence[JobSpec], returning: Sequence[str], now: datetime

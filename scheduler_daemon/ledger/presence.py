@@ -126,13 +126,13 @@ class Presence:
 
     async def latest_revision(self) -> Revision | None:
         rows = await self._rows("latest_revision")
-        return _revision(rows[0]) if rows else None
+        return revision_of(rows[0]) if rows else None
 
     async def revisions(self, limit: int) -> list[Revision]:
-        return [_revision(row) for row in await self._rows("revisions", limit=limit)]
+        return [revision_of(row) for row in await self._rows("revisions", limit=limit)]
 
     async def revisions_until(self, until: datetime) -> list[Revision]:
-        return [_revision(row) for row in await self._rows("revisions_until", until=until)]
+        return [revision_of(row) for row in await self._rows("revisions_until", until=until)]
 
     async def restored(self) -> bool:
         """Whether this ledger was written on another server or database: restored, or copied.
@@ -161,5 +161,5 @@ class Presence:
             await connection.execute(sql(query), parameters)
 
 
-def _revision(row: Sequence[Any]) -> Revision:
+def revision_of(row: Sequence[Any]) -> Revision:
     return Revision(id=row[0], hash=row[1], in_force_from=row[2], node=row[3], text=row[4])

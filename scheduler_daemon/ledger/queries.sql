@@ -64,6 +64,10 @@ WHERE schedules.concurrency <> EXCLUDED.concurrency
 UPDATE scheduler.schedules SET watermark = greatest(watermark, %(now)s), span_run = NULL, span_key = NULL
 WHERE job = ANY(%(jobs)s)
 
+-- lock_revisions --
+-- One at a time changes what is in force; readers are not held up.
+LOCK TABLE scheduler.config_revisions IN SHARE ROW EXCLUSIVE MODE
+
 -- lock_all_schedules --
 -- Nobody claims while this transaction lasts.
 SELECT job, scope, watermark FROM scheduler.schedules ORDER BY job, scope FOR UPDATE

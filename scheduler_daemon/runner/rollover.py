@@ -16,7 +16,7 @@ from scheduler_daemon.config import Binding, Planned, planned
 from scheduler_daemon.errors import ConfigurationError
 from scheduler_daemon.ledger.claims import Claims, Granted
 from scheduler_daemon.ledger.plans import Marks, Plans
-from scheduler_daemon.ledger.presence import Presence, Revision
+from scheduler_daemon.ledger.presence import Revision
 from scheduler_daemon.model import Catalogue, JobSpec, Misfire, Settings
 from scheduler_daemon.runner.book import Book, PlannedJob, timetable
 from scheduler_daemon.runner.claiming import claims_of
@@ -46,8 +46,7 @@ class Turnover:
 class Rollover:
     """Builds books. The node's name and `scope` (its id) decide which jobs are planned here."""
 
-    def __init__(self, presence: Presence, plans: Plans, claims: Claims, *, node: tuple[str, str]) -> None:
-        self._presence = presence
+    def __init__(self, plans: Plans, claims: Claims, *, node: tuple[str, str]) -> None:
         self._plans = plans
         self._claims = claims
         self._node_name, self._scope = node
@@ -64,12 +63,12 @@ class Rollover:
         1. lock every schedule; 2. settle what the old revision planned until now; 3. enter the new jobs,
         move the watermarks to now, store the revision; 4. commit.
         """
-        latest = await self._presence.latest_revision()
-        before = _read(latest)
-        changed = latest is None or latest.hash != edition.settings.revision
         old, granted = Book(), None
         async with self._plans.transaction() as connection:
             marks = await self._plans.lock_all(connection)
+            latest = await self._plans.latest_revision(connection)
+            before = _read(latest)
+            changed = latest is None or latest.hash != edition.settings.revision
             now = clock()
             if changed and latest is not None and before is not None:
                 old = self._old_book(before, edition, marks)

@@ -98,7 +98,7 @@ class World:
                 moved = self.revision > 1 and self.random.random() < 0.2
                 seconds = f"*/{self.random.choice((2, 3))}" if moved else "*"
                 overlap = ("skip", "queue", "skip")[number % 3]
-                misfire = ("latest", "skip", "all")[number % 3]
+                misfire = ("latest", "skip", "latest" if kind == "slow" else "all")[number % 3]
                 lines.append(
                     f"    - {{name: {kind}{number}, extension: chaos, job: {kind}, "
                     f'schedule: "{seconds} * * * * *", enabled: {str(enabled).lower()}, '
