@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -22,6 +22,7 @@ from scheduler_daemon.runner.book import Book, PlannedJob, timetable
 from scheduler_daemon.runner.claiming import claims_of
 from scheduler_daemon.runner.planning import Situation
 
+FURTHEST = timedelta(hours=1)
 log = structlog.get_logger(__name__)
 
 
@@ -69,7 +70,7 @@ class Rollover:
             latest = await self._plans.latest_revision(connection)
             before = _read(latest)
             changed = latest is None or latest.hash != edition.settings.revision
-            now = clock()
+            now = _moment(clock(), marks, latest)
             if changed and latest is not None and before is not None:
                 old = self._old_book(before, edition, marks)
                 due = claims_of(old, old.jobs, at(now))
@@ -132,6 +133,12 @@ class Rollover:
             unavailable=binding.reason if binding else None,
             isolate=extension is not None and extension.leaves_threads,
         )
+
+
+def _moment(now: datetime, marks: Marks, latest: Revision | None) -> datetime:
+    """When the new plan begins: now, or, after a clock was set back, where the old one had already come to."""
+    told = [*marks.values(), *([latest.in_force_from] if latest else [])]
+    return max([now, *(moment for moment in told if moment <= now + FURTHEST)])
 
 
 def _read(revision: Revision | None) -> Planned | None:
