@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from scheduler_daemon.extension import Extension
+from scheduler_web.analytics.job import register as register_analytics
 from scheduler_web.config import WebConfig
 from scheduler_web.publish.pipeline import register as register_publishing
+from scheduler_web.reports.jobs import register as register_reports
 
 _HERE = Path(__file__).parent
 
@@ -17,3 +19,5 @@ extension = Extension(
     resources={"web.templates": _HERE / "theme" / "templates", "web.assets": _HERE / "theme" / "assets"},
 )
 register_publishing(extension)
+register_analytics(extension)
+register_reports(extension)

@@ -38,7 +38,7 @@ def path_of(url: str) -> str:
 
 
 def without_language(path: str, languages: Collection[str] | None = None) -> str:
-    """The path without a first part that is one of `languages` (lower case), or, without them, looks like one."""
+    """The path without a first part that is one of `languages` (lower case); None: that looks like one."""
     first, _, rest = path[1:].partition("/")
     found = _LANGUAGE.fullmatch(first) if languages is None else first.lower() in languages
     return f"/{rest}" if found else path

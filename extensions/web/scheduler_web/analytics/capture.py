@@ -28,13 +28,13 @@ _EVENT_TRIGGERS = """
         FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION public.analytics_note_update();
     CREATE OR REPLACE TRIGGER analytics_truncate AFTER TRUNCATE ON public.engagement_events
         FOR EACH STATEMENT EXECUTE FUNCTION public.analytics_note_truncate();
-    DROP TRIGGER IF EXISTS analytics_delete ON public.engagement_events;
-    CREATE TRIGGER analytics_delete AFTER DELETE ON public.engagement_events
+    CREATE OR REPLACE TRIGGER analytics_delete AFTER DELETE ON public.engagement_events
         REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION public.analytics_note_delete();
 """
 _SESSION_TRIGGER = sql.SQL(
     "CREATE OR REPLACE TRIGGER analytics_session AFTER UPDATE OF {columns} ON public.user_sessions "
-    "FOR EACH ROW WHEN (({before}) IS DISTINCT FROM ({after})) EXECUTE FUNCTION public.analytics_note_session()"
+    "FOR EACH ROW WHEN (({before}) IS DISTINCT FROM ({after})) "
+    "EXECUTE FUNCTION public.analytics_note_session()"
 )
 
 
@@ -45,7 +45,7 @@ def captured(statements: Statements) -> int | None:
 
 
 def install(connection: Connection[Any], schema: Schema) -> str | None:
-    """Put the capture in place, waiting for no lock longer than 2 s. Returns why it could not be, or None.
+    """Put the capture in place, waiting for no lock longer than 2 s. Returns why it could not, or None.
 
     Commits. What is there already stays; an index that an interrupted run left unfinished is made anew.
     """
@@ -89,6 +89,4 @@ def _session_trigger(schema: Schema) -> sql.Composed:
         values = [sql.SQL("{}.{}").format(sql.SQL(version), column) for column in columns]
         return sql.SQL("ROW({})").format(sql.SQL(", ").join(values))
 
-    return _SESSION_TRIGGER.format(
-        columns=sql.SQL(", ").join(columns), before=row("OLD"), after=row("NEW")
-    )
+    return _SESSION_TRIGGER.format(columns=sql.SQL(", ").join(columns), before=row("OLD"), after=row("NEW"))

@@ -80,9 +80,7 @@ def _read(scope: Scope, sessions: list[str], old: Mapping[Key, Visit]) -> dict[K
     }
 
 
-def _people(
-    scope: Scope, sessions: list[str], old: Mapping[Key, Visit]
-) -> dict[str, tuple[int, bool, bool]]:
+def _people(scope: Scope, sessions: list[str], old: Mapping[Key, Visit]) -> dict[str, tuple[int, bool, bool]]:
     """Session → (visitor, robot, known). One that the application has removed since stays what it was."""
     rows = scope.statements.rows("sessions_of", {"sessions": scope.sessions}, sessions=sessions)
     agents = scope.lookup.agents(

@@ -16,7 +16,7 @@ def list_version() -> str:
 @cache
 def is_crawler(agent: str) -> bool:
     """Whether the agent is on the list, or names a contact address as only robots do."""
-    from crawleruseragents import is_crawler as listed  # reads half a megabyte: not before it is needed
+    from crawleruseragents import is_crawler as listed  # half a megabyte of JSON: only once it is needed
 
     lowered = agent.lower()
     return any(mark in lowered for mark in _CONTACT) or bool(listed(agent))

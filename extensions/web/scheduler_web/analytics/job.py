@@ -34,7 +34,9 @@ class ContentAnalyticsAggregation(Job):
             ctx.logger.warning(f"not there: {line}")
         if report.kept:
             days = f"{report.kept[0]} to {report.kept[-1]}"
-            ctx.logger.info(f"{len(report.kept)} days keep their numbers: their events or sessions are gone ({days})")
+            ctx.logger.info(
+                f"{len(report.kept)} days keep their numbers: their events or sessions are gone ({days})"
+            )
         done = report.events if report.mode != "incremental" else report.sessions
         return JobResult.success().with_stats(done, 0).with_message(summary(report))
 
@@ -42,7 +44,9 @@ class ContentAnalyticsAggregation(Job):
 def summary(report: Report) -> str:
     """The pass in a line or two, for the run's history."""
     if report.mode == "incremental":
-        parts = [f"{report.sessions:,} sessions counted again: {report.views:+,} views on {report.pages:,} pages"]
+        parts = [
+            f"{report.sessions:,} sessions counted again: {report.views:+,} views on {report.pages:,} pages"
+        ]
     else:
         scope = "all days" if report.mode == "full" else "the open days"
         parts = [f"{scope} computed anew ({report.reason}): {report.events:,} events"]

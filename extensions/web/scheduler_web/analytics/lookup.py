@@ -1,11 +1,11 @@
-"""Which page an address stands for, and which agent is a robot: every spelling is worked out once, and kept."""
+"""Which page an address is, and which agent a robot: every spelling is worked out once, and kept."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 
 from psycopg import sql
@@ -106,7 +106,9 @@ class Lookup:
             "contents",
             {
                 "addresses": sql.SQL(addresses if documents else "'{}'::text[]"),
-                "joins": sql.SQL("LEFT JOIN public.web_documents w ON w.content_id = c.id" if documents else ""),
+                "joins": sql.SQL(
+                    "LEFT JOIN public.web_documents w ON w.content_id = c.id" if documents else ""
+                ),
             },
         )
 
@@ -162,5 +164,7 @@ class Lookup:
             self._statements.run("put_paths", paths=list(added), pages=list(added.values()))
             pages.paths |= added
         learnt = {url: pages.find(path)[1] or 0 for url, path in new.items()}
-        self._statements.run("put_urls", urls=list(new), paths=list(new.values()), pages=list(learnt.values()))
+        self._statements.run(
+            "put_urls", urls=list(new), paths=list(new.values()), pages=list(learnt.values())
+        )
         return learnt

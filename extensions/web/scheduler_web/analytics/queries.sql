@@ -37,8 +37,8 @@ SELECT DISTINCT session_id FROM public.engagement_events WHERE arrived >= %(wate
 
 -- too_late --
 -- Events written since the watermark for days that are closed.
-SELECT count(*) FROM public.engagement_events
-WHERE arrived >= %(watermark)s::text::xid8 AND created_at < %(open_start)s
+SELECT count(*) FILTER (WHERE created_at < %(open_start)s) FROM public.engagement_events
+WHERE arrived >= %(watermark)s::text::xid8
 
 -- changed --
 -- Sessions that a trigger noted; the notes are used up.
@@ -56,15 +56,15 @@ FROM unnest(%(sessions)s::text[]) AS t (session_id)
 LEFT JOIN ({sessions}) AS s USING (session_id) LEFT JOIN public.analytics_agents a USING (agent)
 
 -- views_of --
--- What these sessions viewed on open days.
+-- What these sessions viewed on open days. OFFSET 0 keeps the planner from reading all open days by their index.
 SELECT e.session_id, e.created_at, e.local::date, extract(epoch FROM e.local::time)::integer,
     least(e.ms, %(longest_ms)s), c.page, CASE WHEN c.page IS NULL THEN e.url END
 FROM (
-    SELECT session_id, created_at AT TIME ZONE %(zone)s AS local, content_id,
+    SELECT session_id, created_at AT TIME ZONE %(zone)s AS local, content_id, event_type,
         split_part(split_part(page_url, '#', 1), '?', 1) AS url, greatest(time_on_page_ms, 0) AS ms, created_at
-    FROM public.engagement_events
-    WHERE session_id = ANY(%(sessions)s) AND created_at >= %(open_start)s AND event_type = ANY(%(view_events)s)
+    FROM public.engagement_events WHERE session_id = ANY(%(sessions)s) OFFSET 0
 ) AS e LEFT JOIN public.analytics_pages c USING (content_id)
+WHERE e.created_at >= %(open_start)s AND e.event_type = ANY(%(view_events)s)
 
 -- old_sessions --
 SELECT session_id, day, visitor, bot, known, seen_at, pages, times FROM public.analytics_sessions
@@ -250,19 +250,21 @@ ON CONFLICT (page) DO UPDATE SET views = excluded.views, timed = excluded.timed,
 DELETE FROM public.analytics_visitor_days WHERE day < %(before)s
 
 -- stage_open --
--- What each session did on each page on each open day: an event that came twice is one view, of the longer time.
--- A session that the application has removed since stays what it was.
+-- The views of open days: an event that came twice is one view, of the longer time. A session that the application
+-- has removed since stays what it was.
 CREATE TEMPORARY TABLE analytics_open ON COMMIT DROP AS
-SELECT session_id, day, page, visitor, bot, known, count(*)::integer AS views, sum(events)::integer AS events,
-    array_agg(ms ORDER BY created_at) AS times,
-    array_agg(extract(epoch FROM (created_at AT TIME ZONE %(zone)s)::time)::integer ORDER BY created_at) AS seen_at
+SELECT session_id, day, extract(epoch FROM local::time)::integer AS at, page, visitor, bot, known, max(ms) AS ms,
+    count(*)::integer AS events
 FROM (
-    SELECT e.session_id, (e.created_at AT TIME ZONE %(zone)s)::date AS day, e.created_at, coalesce(c.page, u.page) AS page,
+    SELECT e.session_id, e.local::date AS day, e.local, e.created_at, coalesce(c.page, u.page) AS page,
         coalesce(s.visitor, o.visitor, hashtextextended(e.session_id, 0)) AS visitor,
         CASE WHEN s.session_id IS NULL THEN coalesce(o.bot, false) ELSE s.bot END AS bot,
-        (s.session_id IS NOT NULL OR o.session_id IS NOT NULL) AS known,
-        max(least(greatest(e.time_on_page_ms, 0), %(longest_ms)s)) AS ms, count(*) AS events
-    FROM public.engagement_events e
+        (s.session_id IS NOT NULL OR o.session_id IS NOT NULL) AS known, e.ms
+    FROM (
+        SELECT session_id, created_at, created_at AT TIME ZONE %(zone)s AS local, content_id, page_url,
+            least(greatest(time_on_page_ms, 0), %(longest_ms)s) AS ms
+        FROM public.engagement_events WHERE event_type = ANY(%(view_events)s) AND created_at >= %(open_start)s
+    ) AS e
     LEFT JOIN public.analytics_pages c ON c.content_id = e.content_id
     LEFT JOIN public.analytics_urls u
         ON u.url = CASE WHEN c.page IS NULL THEN split_part(split_part(e.page_url, '#', 1), '?', 1) END
@@ -271,10 +273,8 @@ FROM (
         SELECT DISTINCT ON (session_id) session_id, visitor, bot FROM public.analytics_sessions
         WHERE known ORDER BY session_id, day DESC
     ) AS o ON o.session_id = CASE WHEN s.session_id IS NULL THEN e.session_id END
-    WHERE e.event_type = ANY(%(view_events)s) AND e.created_at >= %(open_start)s
-    GROUP BY 1, 2, 3, 4, 5, 6, 7
 ) AS seen
-GROUP BY 1, 2, 3, 4, 5, 6
+GROUP BY session_id, day, local, created_at, page, visitor, bot, known
 
 -- stage_closed --
 -- The same for all closed days, as narrow as it can be: most of a full recomputation's time is sorting this.
@@ -357,14 +357,13 @@ TRUNCATE public.analytics_sessions
 INSERT INTO public.analytics_sessions (session_id, day, visitor, bot, known, seen_at, pages, times)
 SELECT session_id, day, visitor, bot, known, array_agg(at ORDER BY at, page, ms), array_agg(page ORDER BY at, page, ms),
     array_agg(ms ORDER BY at, page, ms)
-FROM analytics_open AS o, unnest(o.seen_at, o.times) AS v (at, ms)
-GROUP BY session_id, day, visitor, bot, known
+FROM analytics_open GROUP BY session_id, day, visitor, bot, known
 
 -- stage_open_days --
 INSERT INTO analytics_staged (page, visitor, day, session, bot, known, views, events, timed, time_ms)
-SELECT page, visitor, day, hashtextextended(session_id, 0), bot, known, views, events,
-    (SELECT count(*) FROM unnest(times) AS v (ms) WHERE ms > 0), (SELECT sum(ms) FROM unnest(times) AS v (ms))
-FROM analytics_open
+SELECT page, visitor, day, hashtextextended(session_id, 0), bot, known, count(*), sum(events),
+    count(*) FILTER (WHERE ms > 0), sum(ms)
+FROM analytics_open GROUP BY page, visitor, day, session_id, bot, known
 
 -- stage_site --
 -- The whole site is page 0; `landing` is the page of a visit that saw no other.
@@ -407,20 +406,20 @@ WHERE day < %(open_from)s AND EXISTS (
 DELETE FROM public.analytics_visitor_days WHERE day >= %(open_from)s
 
 -- fill_page_days --
-WITH presence AS (
-    SELECT *, lag(day) OVER (PARTITION BY page, visitor ORDER BY day) IS NULL
-        OR lag(day) OVER (PARTITION BY page, visitor ORDER BY day) < day - 30 AS newcomer
+-- One sort by page, visitor and day tells who was there the first time that day, and in 30 days; all else is sums.
+WITH arrivals AS MATERIALIZED (
+    SELECT page, visitor, day, views, timed, time_ms, lag(day) OVER past AS last,
+        sum(visits) OVER (past RANGE BETWEEN CURRENT ROW AND CURRENT ROW) AS visits
     FROM (
-        SELECT page, visitor, day, count(*)::integer AS visits, sum(views) AS views, sum(timed) AS timed,
-            sum(time_ms) AS time_ms
-        FROM analytics_staged WHERE NOT bot GROUP BY page, visitor, day
+        SELECT page, visitor, day, 1 AS visits, views, timed, time_ms FROM analytics_staged WHERE NOT bot
         UNION ALL
         SELECT page, visitor, day, visits, NULL, NULL, NULL FROM analytics_before
     ) AS days
+    WINDOW past AS (PARTITION BY page, visitor ORDER BY day)
 ), remembered AS (
     INSERT INTO public.analytics_visitor_days (page, visitor, day, visits)
-    SELECT page, visitor, day, visits FROM presence
-    WHERE day >= %(memory)s AND (views IS NOT NULL OR %(closed_too)s)
+    SELECT page, visitor, day, visits FROM arrivals
+    WHERE last IS DISTINCT FROM day AND day >= %(memory)s AND (views IS NOT NULL OR %(closed_too)s)
 ), bounces AS (
     SELECT unnest(ARRAY[0, landing]) AS page, day, count(*) AS bounces
     FROM analytics_staged WHERE landing IS NOT NULL GROUP BY 1, 2
@@ -432,12 +431,12 @@ WITH presence AS (
 )
 INSERT INTO public.analytics_page_days (page, day, views, visits, visitors, newcomers, bounces, timed, time_ms,
     median_ms)
-SELECT page, day, p.views, p.visits, p.visitors, p.newcomers, coalesce(b.bounces, 0), p.timed, p.time_ms, m.median_ms
+SELECT page, day, a.views, a.visits, a.visitors, a.newcomers, coalesce(b.bounces, 0), a.timed, a.time_ms, m.median_ms
 FROM (
-    SELECT page, day, sum(views) AS views, sum(visits) AS visits, count(*) AS visitors,
-        count(*) FILTER (WHERE newcomer) AS newcomers, sum(timed) AS timed, sum(time_ms) AS time_ms
-    FROM presence WHERE views IS NOT NULL GROUP BY page, day
-) AS p LEFT JOIN bounces b USING (page, day) LEFT JOIN medians m USING (page, day)
+    SELECT page, day, sum(views) AS views, count(*) AS visits, count(*) FILTER (WHERE last IS DISTINCT FROM day) AS visitors,
+        count(*) FILTER (WHERE last IS NULL OR last < day - 30) AS newcomers, sum(timed) AS timed, sum(time_ms) AS time_ms
+    FROM arrivals WHERE views IS NOT NULL GROUP BY page, day
+) AS a LEFT JOIN bounces b USING (page, day) LEFT JOIN medians m USING (page, day)
 
 -- settings --
 SET LOCAL work_mem = '64MB'

@@ -82,7 +82,8 @@ def _kept(scope: Scope, counts: dict[date, tuple[int, int]]) -> list[date]:
     return sorted(
         day
         for day, (events, known) in recorded.items()
-        if day < scope.open_from and (events > counts.get(day, (0, 0))[0] or known > counts.get(day, (0, 0))[1])
+        if day < scope.open_from
+        and (events > counts.get(day, (0, 0))[0] or known > counts.get(day, (0, 0))[1])
     )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
+
+from psycopg import Connection
 
 from scheduler_daemon.extension import JobContext
 from scheduler_web.analytics.capture import captured, install
@@ -19,24 +22,29 @@ from scheduler_web.publish.documents import document_url
 
 def run(ctx: JobContext) -> Report:
     """Do one pass, as the job's parameters ask."""
-    settings: AnalyticsConfig = ctx.config.analytics
     with ctx.sync_db() as connection:
-        statements = Statements(__package__, connection)
-        if settings.capture and captured(statements) is None:
-            why = install(connection, Schema.look(statements))
-            if why is None:
-                ctx.logger.info("changes of engagement_events are captured from now on")
-            else:
-                ctx.logger.warning(f"changes of engagement_events are not captured: {why}")
-        request = Request(
-            settings=settings,
-            site=site(ctx.config),
-            zone=ZoneInfo(settings.timezone or ctx.timezone),
-            now=datetime.now(UTC),
-            full=ctx.parameters.full,
-            progress=lambda note: ctx.progress(0, None, note),
-        )
-        return aggregate(connection, request)
+        return refresh(ctx, connection, full=ctx.parameters.full)
+
+
+def refresh(ctx: JobContext, connection: Connection[Any], *, full: bool = False) -> Report:
+    """Bring the numbers up to date; the caller commits."""
+    settings: AnalyticsConfig = ctx.config.analytics
+    statements = Statements("scheduler_web.analytics", connection)
+    if settings.capture and captured(statements) is None:
+        why = install(connection, Schema.look(statements))
+        if why is None:
+            ctx.logger.info("changes of engagement_events are captured from now on")
+        else:
+            ctx.logger.warning(f"changes of engagement_events are not captured: {why}")
+    request = Request(
+        settings=settings,
+        site=site(ctx.config),
+        zone=ZoneInfo(settings.timezone or ctx.timezone),
+        now=datetime.now(UTC),
+        full=full,
+        progress=lambda note: ctx.progress(0, None, note),
+    )
+    return aggregate(connection, request)
 
 
 def site(config: PublishConfig) -> Site:

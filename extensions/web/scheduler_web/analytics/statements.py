@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,10 +15,7 @@ from psycopg import Connection, Cursor, sql
 def _statements(package: str) -> dict[str, sql.SQL]:
     text = files(package).joinpath("queries.sql").read_text("utf-8")
     parts = re.split(r"^-- (\w+) --\n", text, flags=re.MULTILINE)[1:]
-    return {
-        name: sql.SQL(body.strip())  # type: ignore[arg-type]  # our own file
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
+    return {name: sql.SQL(body.strip()) for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 class Statements:
@@ -27,15 +25,21 @@ class Statements:
         self._statements = _statements(package)
         self._connection = connection
 
-    def run(self, name: str, fragments: dict[str, sql.Composable] | None = None, **values: Any) -> Cursor[Any]:
+    def run(
+        self, name: str, fragments: Mapping[str, sql.Composable] | None = None, /, **values: Any
+    ) -> Cursor[Any]:
         """Execute a statement; `fragments` fill its {braces}, `values` its %(parameters)s."""
         return self._connection.execute(self.compose(name, fragments), values or None)
 
-    def compose(self, name: str, fragments: dict[str, sql.Composable] | None = None) -> sql.Composable:
+    def compose(
+        self, name: str, fragments: Mapping[str, sql.Composable] | None = None
+    ) -> sql.SQL | sql.Composed:
         statement = self._statements[name]
         return statement.format(**fragments) if fragments is not None else statement
 
-    def rows(self, name: str, fragments: dict[str, sql.Composable] | None = None, **values: Any) -> list[Any]:
+    def rows(
+        self, name: str, fragments: Mapping[str, sql.Composable] | None = None, /, **values: Any
+    ) -> list[Any]:
         return self.run(name, fragments, **values).fetchall()
 
     def one(self, name: str, **values: Any) -> Any:

@@ -31,9 +31,9 @@ CORE = Path(scheduler_core.__file__).parent / "migrations"
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CRAWLER = "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)"
 PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0"
-TABLES = """analytics_page_days analytics_visitor_days analytics_sessions analytics_totals analytics_days analytics_changes
-    analytics_urls analytics_paths analytics_agents content_performance_metrics engagement_events user_sessions
-    markdown_content"""
+TABLES = """analytics_page_days analytics_visitor_days analytics_sessions analytics_totals analytics_days
+    analytics_changes analytics_urls analytics_paths analytics_agents content_performance_metrics
+    engagement_events user_sessions markdown_content"""
 
 
 def route(source: str, slug: str, locale: str) -> str:
@@ -114,9 +114,7 @@ class World:
     def request(self, *, full: bool = False) -> Request:
         patterns = hashlib.sha256(b"test").hexdigest()
         site = Site(route=route, language="en", patterns=patterns)
-        return Request(
-            settings=self.settings, site=site, zone=ZoneInfo(self.zone), now=self.now, full=full
-        )
+        return Request(settings=self.settings, site=site, zone=ZoneInfo(self.zone), now=self.now, full=full)
 
     def capture(self) -> None:
         with psycopg.connect(self.url) as connection:
@@ -139,8 +137,9 @@ class World:
             "sessions": self.rows("SELECT * FROM analytics_sessions ORDER BY session_id, day"),
             "totals": self.rows("SELECT * FROM analytics_totals ORDER BY page"),
             "metrics": self.rows(
-                "SELECT content_id, total_views, unique_visitors, avg_time_on_page_seconds, views_last_7_days, "
-                "views_last_30_days, trend_direction FROM content_performance_metrics ORDER BY content_id"
+                "SELECT content_id, total_views, unique_visitors, avg_time_on_page_seconds, "
+                "views_last_7_days, views_last_30_days, trend_direction "
+                "FROM content_performance_metrics ORDER BY content_id"
             ),
         }
 
@@ -160,8 +159,8 @@ class World:
     def metrics(self, content: str) -> tuple[Any, ...]:
         """(views, visitors, mean seconds, 7 days, 30 days, trend)"""
         return self.rows(
-            "SELECT total_views, unique_visitors, avg_time_on_page_seconds, views_last_7_days, views_last_30_days, "
-            "trend_direction FROM content_performance_metrics WHERE content_id = %s",
+            "SELECT total_views, unique_visitors, avg_time_on_page_seconds, views_last_7_days, "
+            "views_last_30_days, trend_direction FROM content_performance_metrics WHERE content_id = %s",
             content,
         )[0]
 

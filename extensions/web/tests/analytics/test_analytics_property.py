@@ -1,4 +1,4 @@
-"""After any history of events, changes, interruptions and passes, the numbers are those of a full recomputation."""
+"""After any history of events, changes and passes, the numbers are those of a full recomputation."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ class History:
     def _twice(self, number: int) -> None:
         if ids := self._ids():
             self.world.execute(
-                "INSERT INTO engagement_events (id, session_id, user_id, page_url, content_id, time_on_page_ms, "
-                "created_at) SELECT id || '-again-' || %s, session_id, user_id, page_url, content_id, "
-                "time_on_page_ms + 1000, created_at FROM engagement_events WHERE id = %s ON CONFLICT DO NOTHING",
+                "INSERT INTO engagement_events (id, session_id, user_id, page_url, content_id, "
+                "time_on_page_ms, created_at) SELECT id || '-again-' || %s, session_id, user_id, page_url, "
+                "content_id, time_on_page_ms + 1000, created_at FROM engagement_events WHERE id = %s",
                 next(self.world.numbers),
                 ids[number % len(ids)],
             )
@@ -96,8 +96,8 @@ class History:
     def _update(self, number: int, page: str, ago: int, session: str) -> None:
         if ids := self._ids():
             self.world.execute(
-                "UPDATE engagement_events SET page_url = %s, content_id = NULL, created_at = %s, session_id = %s "
-                "WHERE id = %s",
+                "UPDATE engagement_events SET page_url = %s, content_id = NULL, created_at = %s, "
+                "session_id = %s WHERE id = %s",
                 page.replace("#content-blog-a-en", "/x").replace("#content-blog-b-en", "/y"),
                 self.world.now - timedelta(hours=ago),
                 session,
@@ -111,7 +111,9 @@ class History:
 
     def _flag(self, name: str, robot: bool) -> None:
         if not self._old(name):
-            self.world.execute("UPDATE user_sessions SET is_behavioral_bot = %s WHERE session_id = %s", robot, name)
+            self.world.execute(
+                "UPDATE user_sessions SET is_behavioral_bot = %s WHERE session_id = %s", robot, name
+            )
 
     def _fingerprint(self, name: str, fingerprint: str | None) -> None:
         if not self._old(name):
@@ -132,8 +134,8 @@ class History:
         """A transaction that has written, and commits some passes later."""
         connection = psycopg.connect(self.world.url)
         connection.execute(
-            "INSERT INTO engagement_events (id, session_id, user_id, page_url, content_id, time_on_page_ms, created_at) "
-            "VALUES (%s, %s, 'anonymous', %s, %s, 3000, %s)",
+            "INSERT INTO engagement_events (id, session_id, user_id, page_url, content_id, time_on_page_ms, "
+            "created_at) VALUES (%s, %s, 'anonymous', %s, %s, 3000, %s)",
             (
                 f"late-{next(self.world.numbers)}",
                 session,
@@ -210,8 +212,8 @@ def test_incremental_passes_equal_a_full_recomputation(world: Any, agents: tuple
 
 def _equals_oracle(world: Any) -> None:
     rows = world.rows(
-        "SELECT coalesce(content_id, CASE WHEN page = 0 THEN '' ELSE path END), day, views, visits, visitors, bounces, "
-        "timed, time_ms FROM analytics_daily"
+        "SELECT coalesce(content_id, CASE WHEN page = 0 THEN '' ELSE path END), day, views, visits, "
+        "visitors, bounces, timed, time_ms FROM analytics_daily"
     )
     counted = {(row[0], row[1]): tuple(row[2:]) for row in rows}
     assert counted == world.oracle()

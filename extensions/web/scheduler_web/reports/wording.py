@@ -1,0 +1,49 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+
+def count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def clock(ms: float | None) -> str:
+    """Minutes and seconds: "2:05"."""
+    if ms is None:
+        return "–"
+    seconds = round(ms / 1000)
+    return f"{seconds // 60}:{seconds % 60:02}"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{value * 100:.0f} %"
+
+
+def change(now: float | None, before: float | None) -> str:
+    """▲12 %, ▼3 %, =, or new where there was nothing before."""
+    if now is None or before is None:
+        return "–"
+    if before == 0:
+        return "=" if now == 0 else "new"
+    share = round((now - before) / before * 100)
+    return f"▲{share:,} %" if share > 0 else f"▼{-share:,} %" if share < 0 else "="
+
+
+def points(now: float | None, before: float | None) -> str:
+    """The same for a rate, in percentage points."""
+    if now is None or before is None:
+        return "–"
+    moved = round((now - before) * 100)
+    return f"▲{moved} pp" if moved > 0 else f"▼{-moved} pp" if moved < 0 else "="
+
+
+def size(value: float) -> str:
+    """Bytes: "1.4 GB"."""
+    for limit, unit in ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")):
+        if abs(value) >= limit:
+            return f"{value / limit:.1f} {unit}"
+    return f"{value:.0f} bytes"
+
+
+def several(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
