@@ -10,7 +10,8 @@ from pathlib import Path
 from scheduler_daemon.control.peers import Rules
 from scheduler_daemon.errors import StateDirectoryError
 
-BACKLOG = 256
+BACKLOG = 64
+"""As many are taken in one turn of the event loop, too."""
 DIAL_TIMEOUT_S = 1.0
 
 

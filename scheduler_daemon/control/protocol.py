@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import h11
 from uvicorn.config import Config
@@ -17,42 +19,62 @@ from scheduler_daemon.control.problems import response_bytes
 
 MAX_CONNECTIONS = 256
 MAX_PER_UID = 64
-RESERVED = 64
-"""Of all connections, those that are kept for people who may control."""
 REQUEST_DEADLINE_S = 5.0
+_SILENT = logging.Logger("control", logging.CRITICAL + 1)
+"""uvicorn has a line for every request that is no HTTP: anyone could fill the log."""
 _RECEIVING = (h11.IDLE, h11.SEND_BODY)
 
 
+class Guest(Protocol):
+    """A connection, as the door sees it."""
+
+    @property
+    def idle(self) -> bool:
+        """No request has arrived whole: nobody is hurt if it goes."""
+
+    def leave(self) -> None: ...
+
+
 class Door:
-    """Counts who is in."""
+    """Who is in. Where it is full, the oldest idle connection makes room; for whoever may control, any
+    reader's."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
+        self._inside: dict[Guest, Peer] = {}
         self._by_uid: Counter[int] = Counter()
-        self._guests = 0
         self.refused = 0
-
-    @property
-    def inside(self) -> int:
-        return self._by_uid.total()
 
     def access(self, peer: Peer) -> Access:
         return self._rules.access(peer)
 
-    def enter(self, peer: Peer) -> str | None:
+    def enter(self, guest: Guest, peer: Peer) -> str | None:
         """None, or why there is no room for one more."""
-        guest = self.access(peer) is not Access.CONTROL
-        full = self.inside >= MAX_CONNECTIONS or (guest and self._guests >= MAX_CONNECTIONS - RESERVED)
-        if full or self._by_uid[peer.uid] >= MAX_PER_UID:
+        if self._by_uid[peer.uid] >= MAX_PER_UID:
+            self._make_room(lambda one, of: one.idle and of.uid == peer.uid)
+        elif len(self._inside) >= MAX_CONNECTIONS:
+            controls = self.access(peer) is Access.CONTROL
+            if not self._make_room(lambda one, of: one.idle) and controls:
+                self._make_room(lambda one, of: self.access(of) is not Access.CONTROL)
+        if self._by_uid[peer.uid] >= MAX_PER_UID or len(self._inside) >= MAX_CONNECTIONS:
             self.refused += 1
-            return f"too many connections: {MAX_PER_UID} a user and {MAX_CONNECTIONS} in all"
+            return f"too many requests at once: {MAX_PER_UID} a user and {MAX_CONNECTIONS} in all"
+        self._inside[guest] = peer
         self._by_uid[peer.uid] += 1
-        self._guests += guest
         return None
 
-    def leave(self, peer: Peer) -> None:
-        self._by_uid[peer.uid] -= 1
-        self._guests -= self.access(peer) is not Access.CONTROL
+    def left(self, guest: Guest) -> None:
+        peer = self._inside.pop(guest, None)
+        if peer is not None:
+            self._by_uid[peer.uid] -= 1
+
+    def _make_room(self, may_go: Callable[[Guest, Peer], bool]) -> bool:
+        """The oldest that may go goes."""
+        found = next((guest for guest, peer in self._inside.items() if may_go(guest, peer)), None)
+        if found is not None:
+            self.left(found)
+            found.leave()
+        return found is not None
 
 
 class PeerProtocol(H11Protocol):
@@ -69,6 +91,7 @@ class PeerProtocol(H11Protocol):
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(config, server_state, {}, loop)
+        self.logger = _SILENT
         self._door = door
         self._peer: Peer | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -80,7 +103,7 @@ class PeerProtocol(H11Protocol):
         except OSError:
             transport.abort()
             return
-        refusal = self._door.enter(peer)
+        refusal = self._door.enter(self, peer)
         if refusal is not None:
             transport.write(response_bytes(503, "too-many-connections", refusal))
             transport.close()
@@ -91,10 +114,16 @@ class PeerProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
-        if self._peer is not None:
-            self._door.leave(self._peer)
-            self._peer = None
+        self._door.left(self)
+        self._peer = None
         super().connection_lost(exc)
+
+    @property
+    def idle(self) -> bool:
+        return self.conn.their_state in _RECEIVING
+
+    def leave(self) -> None:
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._peer is None:
@@ -108,6 +137,11 @@ class PeerProtocol(H11Protocol):
         """A client that says no more, and waits for no answer, is done."""
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state in _RECEIVING and self.conn.trailing_data[0]:
+            self._start_deadline()
 
     def send_400_response(self, msg: str) -> None:
         """What h11 cannot read: called where its error is handled."""

@@ -14,7 +14,7 @@ import structlog
 from uvicorn.server import ServerState
 
 from scheduler_daemon.control.app import application
-from scheduler_daemon.control.listener import listen, remove, unreachable_for_others
+from scheduler_daemon.control.listener import BACKLOG, listen, remove, unreachable_for_others
 from scheduler_daemon.control.peers import Rules
 from scheduler_daemon.control.protocol import Door, PeerProtocol, uvicorn_config
 from scheduler_daemon.model import ControlSettings
@@ -45,7 +45,7 @@ class ControlServer:
         listener = listen(path, rules)
         self._inode = path.stat().st_ino
         self._server = await loop.create_unix_server(
-            lambda: PeerProtocol(door, config, self._state, loop), sock=listener
+            lambda: PeerProtocol(door, config, self._state, loop), sock=listener, backlog=BACKLOG
         )
         if closed := unreachable_for_others(path, rules):
             self._log(
