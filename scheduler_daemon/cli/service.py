@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from scheduler_daemon.operations import House
 
+SHOWN = 25
 CONFIG_PLACES = (
     "config/config.yaml",
     "services/scheduler/config.yaml",
@@ -166,10 +167,12 @@ def _announce(house: House) -> None:
         click.echo(f"  {name}: {message}")
     click.echo()
     click.echo("Jobs, and when each fires next:")
-    rows = [_row(house, binding, now) for binding in house.edition.bindings]
+    rows = [_row(house, binding, now) for binding in house.edition.bindings[:SHOWN]]
     width = max((len(row[0]) for row in rows), default=0)
     for name, text in rows:
         click.echo(f"  {name:<{width}}  {text}")
+    if (more := len(house.edition.bindings) - len(rows)) > 0:
+        click.echo(f"  and {more:,} more")
     click.echo()
     click.echo("Look around from a second terminal:  .venv/bin/systemprompt infra jobs list")
     click.echo("Stop with Ctrl-C.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from scheduler_daemon.cron import CronExpression
@@ -76,6 +77,10 @@ class Book:
 
 def timetable(spec: JobSpec) -> Timetable:
     """The timetable of a checked spec."""
-    return Timetable(
-        expression=CronExpression.parse_schedule(spec.schedule), zone=ZoneInfo(spec.timezone), dst=spec.dst
-    )
+    return Timetable(expression=_parsed(spec.schedule), zone=ZoneInfo(spec.timezone), dst=spec.dst)
+
+
+@lru_cache(maxsize=20_000)
+def _parsed(schedule: str) -> CronExpression:
+    """Expressions never change; a reload meets most of them again."""
+    return CronExpression.parse_schedule(schedule)
