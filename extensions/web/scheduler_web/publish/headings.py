@@ -44,7 +44,8 @@ def outline(markdown: Markdown, state: BlockState) -> None:
             continue
         text = plain(markdown.inline(token["text"], dict(state.env)))
         level = token["attrs"]["level"]
-        if token is first and level == 1 and text.strip() == state.env["title"].strip():
+        title = state.env["title"].strip()
+        if token is first and level == 1 and title in (text.strip(), token["text"].strip()):
             state.tokens.remove(token)
             continue
         mark = slugger.slug(text)

@@ -25,7 +25,7 @@ from scheduler_web.publish import highlight
 from scheduler_web.publish.frontmatter import NOT_TEXT
 from scheduler_web.publish.headings import Slugger, outline
 
-VERSION = f"4 mistune {mistune.__version__} pygments {highlight.VERSION}"
+VERSION = f"5 mistune {mistune.__version__} pygments {highlight.VERSION}"
 """Part of every fragment's key: another version renders anew."""
 
 LINK, IMAGE, END = "\x01", "\x02", "\x03"
@@ -117,11 +117,12 @@ class _Html(mistune.HTMLRenderer):
     """mistune's HTML, as HTML5 wants it, with our addresses, code and headings."""
 
     references: dict[int, list[str]]
+    tables: int
     _env: Any = None
 
     def __call__(self, tokens: Any, state: BlockState) -> str:
         if state.env is not self._env:
-            self._env, self.references = state.env, {}
+            self._env, self.references, self.tables = state.env, {}, 0
         return super().__call__(tokens, state)
 
     def text(self, text: str) -> str:
@@ -222,7 +223,9 @@ def _task(renderer: Any, text: str, checked: bool = False) -> str:
 
 
 def _table(renderer: Any, text: str) -> str:
-    return f'<div class="table" tabindex="0" role="region" aria-label="Table"><table>\n{text}</table></div>\n'
+    renderer.tables += 1
+    label = f'tabindex="0" role="region" aria-label="Table {renderer.tables}"'
+    return f'<div class="table" {label}><table>\n{text}</table></div>\n'
 
 
 def _table_head(renderer: Any, text: str) -> str:
