@@ -146,6 +146,7 @@ class Settings:
     control: ControlSettings
     workers: WorkerSettings = field(default_factory=WorkerSettings)
     jobplane_python: Path | None = None
+    import_timeout: timedelta = timedelta(seconds=10)
     shutdown_grace: timedelta = timedelta(seconds=30)
     startup_timeout: timedelta = timedelta(minutes=5)
     history: HistorySettings = field(default_factory=HistorySettings)

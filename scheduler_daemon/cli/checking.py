@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -43,29 +44,35 @@ def _count(number: int, noun: str) -> str:
 
 
 def _of_extensions(loaded: Any) -> list[Any]:
-    """What a job plane, started for the purpose, finds: sections, parameters, jobs that are not there."""
-    from scheduler_daemon.config import bindings, section_problems, unused_sections
-    from scheduler_daemon.errors import JobPlaneError, Problem
+    """What a job plane, started for the purpose, finds: sections, parameters, code that is not there."""
+    from scheduler_daemon.config import faulty_extensions, section_problems, unavailable_jobs, unused_sections
+    from scheduler_daemon.errors import JobPlaneError
 
     try:
         catalogue = asyncio.run(_catalogue(loaded))
     except JobPlaneError as error:
-        place = str(loaded.settings.file)
-        return [Problem(file=place, line=1, column=1, message=f"the job plane does not start: {error}")]
-    problems = [*section_problems(loaded, catalogue.problems), *unused_sections(loaded, catalogue)]
-    for binding in bindings(loaded.settings, catalogue):
-        if binding.reason is not None:
-            where, line, column = binding.job.position.rsplit(":", 2)
-            problems.append(
-                Problem(
-                    file=where,
-                    line=int(line),
-                    column=int(column),
-                    message=f'job "{binding.job.name}" is unavailable: {binding.reason}',
-                    severity="warning",
-                )
-            )
-    return problems
+        return [_at_the_interpreter(loaded, f"the job plane does not start: {error}", "error")]
+    return [
+        *section_problems(loaded, catalogue.problems),
+        *unused_sections(loaded, catalogue),
+        *unavailable_jobs(loaded, catalogue),
+        *faulty_extensions(loaded, catalogue),
+        *_of_environment(loaded),
+    ]
+
+
+def _of_environment(loaded: Any) -> list[Any]:
+    from scheduler_daemon.cli.environment import misfits
+
+    python = loaded.settings.jobplane_python
+    found = misfits(python) if python is not None else []
+    return [_at_the_interpreter(loaded, f"jobplane.python: {line}", "warning") for line in found]
+
+
+def _at_the_interpreter(loaded: Any, message: str, severity: Literal["error", "warning"]) -> Any:
+    from scheduler_daemon.config.report import problem
+
+    return problem(loaded.locate(("jobplane", "python")), message, severity)
 
 
 async def _catalogue(loaded: Any) -> Any:
@@ -75,17 +82,9 @@ async def _catalogue(loaded: Any) -> Any:
     from scheduler_daemon.runner.plane import Discovery, JobPlane
 
     configure(level="CRITICAL", as_json=False)
-    plane = JobPlane(
-        python=loaded.settings.jobplane_python or Path(sys.executable), log=structlog.get_logger(__name__)
-    )
+    plane = JobPlane(python=Path(sys.executable), log=structlog.get_logger(__name__))
     with tempfile.TemporaryDirectory() as folder:
-        request = Discovery(
-            base_dir=loaded.settings.base_dir,
-            state_dir=Path(folder),
-            sections=loaded.settings.extensions,
-            jobs=loaded.settings.jobs,
-            timezone=loaded.settings.timezone,
-        )
+        request = replace(Discovery.of(loaded.settings, None), state_dir=Path(folder))
         try:
             return await plane.start(request)
         finally:

@@ -49,7 +49,7 @@ def _why_not(job: JobSpec, catalogue: Catalogue) -> str:
             f"the extension {quoted(job.extension)} is not installed{did_you_mean(job.extension, extensions)}"
         )
     if extension.error:
-        return f"the extension {quoted(job.extension)} failed to import: {extension.error}"
+        return f"the extension {quoted(job.extension)} is faulty: {extension.error}"
     hint = did_you_mean(job.job, [one.name for one in extension.jobs])
     others = [one.name for one in catalogue.extensions if catalogue.find(one.name, job.job)]
     if others:
@@ -63,12 +63,22 @@ def unavailable_jobs(loaded: Loaded, catalogue: Catalogue) -> tuple[Problem, ...
     return tuple(
         problem(
             loaded.locate(("scheduler", "jobs", one.job.name, key)),
-            f"{one.job.name} is unavailable: {one.reason}",
+            f"job {quoted(one.job.name)} is unavailable: {one.reason}",
             "warning",
         )
         for one in bindings(loaded.settings, catalogue)
         if not one.available
         for key in ("job" if one.job.extension in names else "extension",)
+    )
+
+
+def faulty_extensions(loaded: Loaded, catalogue: Catalogue) -> tuple[Problem, ...]:
+    """Warnings about what is wrong with extensions, where no job of the configuration suffers from it."""
+    suffering = {one.job.extension for one in bindings(loaded.settings, catalogue) if not one.available}
+    return tuple(
+        problem(loaded.tree.place, f"the extension {quoted(one.name)} is faulty: {one.error}", "warning")
+        for one in catalogue.extensions
+        if one.error and one.name not in suffering
     )
 
 

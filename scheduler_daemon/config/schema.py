@@ -208,6 +208,7 @@ class Workers(Section):
 
 class Jobplane(Section):
     python: Path = None
+    import_timeout: Positive = timedelta(seconds=10)
 
 
 class History(Section):

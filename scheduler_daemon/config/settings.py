@@ -71,6 +71,7 @@ def settings(file: Path, root: Node, checked: Root, places: Folders, text: str) 
         ),
         workers=WorkerSettings(**checked.workers.model_dump()),
         jobplane_python=places.python,
+        import_timeout=checked.jobplane.import_timeout,
         shutdown_grace=checked.shutdown_grace,
         startup_timeout=checked.startup_timeout,
         history=HistorySettings(

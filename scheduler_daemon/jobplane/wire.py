@@ -15,8 +15,9 @@ Daemon → zygote
 Zygote → daemon
     importing  extension, distribution          said before each import, so that a hang or a death has a name;
                                                 extension null: all imports are done
-    catalogue  extensions [...], problems [...]  model.ExtensionInfo and model.SectionProblem as objects; an
-                                                extension also has `resources` {kind: folder}
+    catalogue  protocol, extensions [...], problems [...]   PROTOCOL; model.ExtensionInfo and
+                                                model.SectionProblem as objects; an extension also has
+                                                `resources` {kind: folder}
     forked     worker, pid, start_time          start_time: field 22 of /proc/PID/stat (ticks after boot)
     exited     worker, pid, status, post_mortem   status: exit code, or minus the signal; post_mortem: what it
                                                 printed last and Python's stack at a fatal signal, or null.
@@ -59,6 +60,9 @@ from scheduler_daemon.model import JobSpec, Settings
 
 Message = dict[str, Any]
 
+PROTOCOL = 1
+"""Raised with every change to these messages that an older side would not understand."""
+
 FRAME_LIMIT = 64 * 1024 * 1024
 SPLIT_AT = 64 * 1024
 PING_EVERY_S = 5.0
@@ -73,7 +77,8 @@ class Discovery:
     """What a zygote is told before it looks for extensions.
 
     `sections` holds each extension's own section, `jobs` the configured jobs (for their parameters);
-    relative paths start from `base_dir`; `database_url` is what `ctx.db_pool()` connects to.
+    relative paths start from `base_dir`; `database_url` is what `ctx.db_pool()` connects to. `python` and
+    `import_timeout_s` stay on this side: None is the plane's own.
     """
 
     base_dir: Path
@@ -82,6 +87,8 @@ class Discovery:
     jobs: tuple[JobSpec, ...] = ()
     database_url: str | None = None
     timezone: str = "UTC"
+    python: Path | None = None
+    import_timeout_s: float | None = None
 
     @classmethod
     def of(cls, settings: Settings, database_url: str | None) -> Discovery:
@@ -92,6 +99,8 @@ class Discovery:
             jobs=settings.jobs,
             database_url=database_url,
             timezone=settings.timezone,
+            python=settings.jobplane_python,
+            import_timeout_s=settings.import_timeout.total_seconds(),
         )
 
     def message(self) -> Message:

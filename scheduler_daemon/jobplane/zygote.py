@@ -21,7 +21,7 @@ from typing import NoReturn
 from scheduler_daemon.jobplane import processes, seat
 from scheduler_daemon.jobplane.discovery import Registry, find, load
 from scheduler_daemon.jobplane.seat import Seat
-from scheduler_daemon.jobplane.wire import Decoder, Message, encode, receive
+from scheduler_daemon.jobplane.wire import PROTOCOL, Decoder, Message, encode, receive
 
 _BURIAL_S = 0.5
 _STOP_S = 0.8
@@ -56,6 +56,7 @@ class Zygote:
         self._say(
             {
                 "t": "catalogue",
+                "protocol": PROTOCOL,
                 "extensions": self.registry.infos(),
                 "problems": [{"where": p.where, "path": p.path, "message": p.message} for p in problems],
             }

@@ -17,7 +17,7 @@ from typing import Any
 from scheduler_daemon.errors import JobPlaneError
 from scheduler_daemon.extension import Logger
 from scheduler_daemon.jobplane import processes
-from scheduler_daemon.jobplane.wire import PING_EVERY_S, Discovery, Message
+from scheduler_daemon.jobplane.wire import PING_EVERY_S, PROTOCOL, Discovery, Message
 from scheduler_daemon.model import Catalogue, ExtensionInfo, JobInfo, SectionProblem
 from scheduler_daemon.runner.generation import CulpritError, Generation, KilledError, ending
 from scheduler_daemon.runner.worker_link import Callbacks, WorkerLink
@@ -43,8 +43,8 @@ class _SetAside:
 
 
 class JobPlane:
-    """`python` is the interpreter that extensions live in. After a zygote that died by itself, another is
-    started, and `on_catalogue` is told what that one found."""
+    """`python` is the interpreter that extensions live in, where a request names none. After a zygote that
+    died by itself, another is started, and `on_catalogue` is told what that one found."""
 
     def __init__(
         self,
@@ -148,14 +148,15 @@ class JobPlane:
 
     async def _bring_up(self, request: Discovery) -> tuple[Generation, Catalogue]:
         aside = _SetAside()
+        timeout_s = request.import_timeout_s or self._import_timeout_s
         chances = _CHANCES
         while True:
             number = next(self._numbers)
-            interpreter = (self._python, processes.mark(request.state_dir, number))
+            interpreter = (request.python or self._python, processes.mark(request.state_dir, number))
             generation = Generation(number, interpreter, self._log, self._on_zygote_end)
             self._generations.add(generation)
             try:
-                answer = await generation.discover(_message(request, aside), self._import_timeout_s)
+                answer = await generation.discover(_message(request, aside), timeout_s)
             except CulpritError as exc:
                 culprit = exc.culprit
                 if culprit.killed and chances:
@@ -177,6 +178,11 @@ class JobPlane:
             except BaseException:
                 await generation.stop(0)
                 raise
+            if answer.get("protocol") != PROTOCOL:
+                await generation.stop(0)
+                raise JobPlaneError(
+                    f"{interpreter[0]} has another version of scheduler-daemon; install this one"
+                )
             if _set_aside_threaded(aside, request, answer):
                 await generation.stop(_STOP_S)
                 continue

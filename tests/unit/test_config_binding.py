@@ -1,5 +1,6 @@
 """The configuration against the catalogue and the calendar."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from scheduler_daemon.config import (
     Loaded,
     bindings,
     doubts,
+    faulty_extensions,
     load,
     section_problems,
     unavailable_jobs,
@@ -79,7 +81,7 @@ def test_a_job_is_available_or_says_why_not(tmp_path: Path) -> None:
         "never": 'the extension "wbe" is not installed (did you mean "web"?)',
         "typo": 'the extension "web" has no job "publish_pipline" (did you mean "publish_pipeline"?)',
         "elsewhere": 'the extension "web" has no job "cleanup" (the extension "core" has one)',
-        "broken": "the extension \"broken\" failed to import: ImportError: no module named 'x'",
+        "broken": "the extension \"broken\" is faulty: ImportError: no module named 'x'",
     }
 
 
@@ -92,8 +94,17 @@ def test_an_unavailable_job_is_a_warning_at_the_value_that_leads_nowhere(tmp_pat
         (28, 18, "warning"),
     ]
     assert found[0].message == (
-        'never is unavailable: the extension "wbe" is not installed (did you mean "web"?)'
+        'job "never" is unavailable: the extension "wbe" is not installed (did you mean "web"?)'
     )
+
+
+def test_a_faulty_extension_that_no_job_suffers_from_is_a_warning_too(tmp_path: Path) -> None:
+    idle = ExtensionInfo(name="idle", error="idle[idle]: cannot be imported: KeyError")
+    catalogue = replace(CATALOGUE, extensions=(*CATALOGUE.extensions, idle))
+    found = faulty_extensions(loaded(tmp_path), catalogue)
+    assert [(one.message, one.severity) for one in found] == [
+        ('the extension "idle" is faulty: idle[idle]: cannot be imported: KeyError', "warning")
+    ]
 
 
 def test_what_an_extension_finds_wrong_is_shown_at_its_place(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def test_the_shipped_configuration_is_valid_and_names_only_jobs_that_exist() -> 
     assert loaded.settings.base_dir == PROJECT
     assert loaded.settings.state_dir == PROJECT / "var"
     bound = {(job.extension, job.job) for job in loaded.settings.jobs}
-    assert bound >= {("core", "cleanup_inactive_sessions"), ("web", "publish_pipeline"), ("example", "example_hello")}
+    ours = {("core", "cleanup_inactive_sessions"), ("web", "publish_pipeline"), ("example", "example_hello")}
+    assert bound >= ours
     assert "web" in loaded.settings.extensions
 
 
@@ -144,7 +145,7 @@ def test_every_key_of_the_root_arrives(tmp_path: Path) -> None:
         database={"url": "postgresql://app@db/app"},
         control={"socket": "/run/x.sock", "group": "ops", "readers": ["staff"]},
         workers={"min": 0, "max": 2, "recycle_after": 10},
-        jobplane={"python": "/bin/sh"},
+        jobplane={"python": "/bin/sh", "import_timeout": "2s"},
         extensions={"web": {"title": "A site"}},
         shutdown_grace="1m",
         startup_timeout="2m",
@@ -161,6 +162,7 @@ def test_every_key_of_the_root_arrives(tmp_path: Path) -> None:
     assert settings.control.readers == ("staff",)
     assert (settings.workers.min, settings.workers.max, settings.workers.recycle_after) == (0, 2, 10)
     assert settings.jobplane_python == Path("/bin/sh")
+    assert settings.import_timeout == timedelta(seconds=2)
     assert settings.extensions == {"web": {"title": "A site"}}
     assert (settings.shutdown_grace, settings.startup_timeout) == (timedelta(minutes=1), timedelta(minutes=2))
     assert (settings.history.keep, settings.history.max_per_job) == (timedelta(days=14), 5)
