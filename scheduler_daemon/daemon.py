@@ -28,7 +28,7 @@ from scheduler_daemon.database.migrations import SCHEDULER, Applied, MigrationSe
 from scheduler_daemon.database.pools import connect_with_retry, describe
 from scheduler_daemon.database.roles import JOB_ROLE, ensure_job_role
 from scheduler_daemon.engine import ClockWatch, Engine
-from scheduler_daemon.errors import ConfigurationError, SchedulerError
+from scheduler_daemon.errors import ConfigurationError, MigrationError, SchedulerError
 from scheduler_daemon.ledger.claims import Claims
 from scheduler_daemon.ledger.history import Actor, History
 from scheduler_daemon.ledger.outcomes import Outcomes
@@ -126,16 +126,19 @@ class Daemon:
         embedded = url != jobs_url
 
         async def prepare(loaded: Loaded, start: bool = False) -> Edition:
+            usable = Catalogue()
+
             async def accept(catalogue: Catalogue) -> None:
                 errors = [p for p in section_problems(loaded, catalogue.problems) if p.severity == "error"]
                 if errors:
                     raise ConfigurationError(errors)
-                await apply(url, _migrations(catalogue, JOB_ROLE if embedded else None), log=log.info)
+                nonlocal usable
+                usable = await _migrated(url, catalogue, JOB_ROLE if embedded else None)
 
             request = Discovery.of(loaded.settings, jobs_url)
-            catalogue = await (plane.start if start else plane.reload)(request, accept)
-            bound = bindings(loaded.settings, catalogue)
-            return Edition(settings=loaded.settings, catalogue=catalogue, bindings=bound)
+            await (plane.start if start else plane.reload)(request, accept)
+            bound = bindings(loaded.settings, usable)
+            return Edition(settings=loaded.settings, catalogue=usable, bindings=bound)
 
         return prepare
 
@@ -301,6 +304,20 @@ def _migrations(catalogue: Catalogue, role: str | None) -> list[MigrationSet]:
         for extension in catalogue.extensions
         if extension.migrations is not None and extension.error is None
     ]
+
+
+async def _migrated(url: str, catalogue: Catalogue, role: str | None) -> Catalogue:
+    """Apply what is missing; an extension whose migration fails has no jobs then, and the rest works."""
+    usable = []
+    for extension in catalogue.extensions:
+        try:
+            await apply(url, _migrations(Catalogue(extensions=(extension,)), role), log=log.info)
+        except MigrationError as error:
+            why = f"{extension.distribution}[{extension.name}]: its migration failed: {error}"
+            log.error("extension unavailable", extension=extension.name, error=why)
+            extension = replace(extension, jobs=(), error=why)
+        usable.append(extension)
+    return replace(catalogue, extensions=tuple(usable))
 
 
 async def _keep_running(server: EmbeddedServer) -> None:
