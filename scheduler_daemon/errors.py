@@ -13,6 +13,7 @@ SchedulerError
     ├── UnknownRunError
     ├── JobUnavailableError
     ├── CollisionError        another run of the same concurrency key is live
+    ├── OtherRevisionError    another node has put another configuration in force
     ├── InvalidParametersError
     └── NotAllowedError
 """
@@ -126,6 +127,17 @@ class CollisionError(RequestError):
     def __init__(self, message: str, *, blocking: str) -> None:
         super().__init__(message)
         self.blocking = blocking
+
+
+class OtherRevisionError(RequestError):
+    """This node plans by another configuration than the one in force, `revision`: it may claim nothing."""
+
+    status = 409
+    code = "other-revision"
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(f"revision {revision[:12]} of another node is in force; reload this one")
+        self.revision = revision
 
 
 class InvalidParametersError(RequestError):

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from scheduler_daemon.database.gateway import Connection, Gateway
+from scheduler_daemon.errors import OtherRevisionError
 from scheduler_daemon.ledger.rules import Arbiter
 from scheduler_daemon.ledger.sql import as_rows, sql
 from scheduler_daemon.ledger.values import (
@@ -38,10 +39,6 @@ class Granted:
     at: datetime
 
 
-class OtherRevisionError(Exception):
-    """Another node has put another configuration in force; its hash is the argument."""
-
-
 class Claims:
     """Claims and everything else that needs their lock."""
 
@@ -61,7 +58,10 @@ class Claims:
             return await self.claim_on(connection, claims, capacity)
 
     async def claim_on(self, connection: Connection, claims: Sequence[Claim], capacity: int) -> Granted:
-        """The same in a transaction that is under way. Raises OtherRevisionError if this node's is not in force."""
+        """The same in a transaction that is under way.
+
+        Raises OtherRevisionError if this node's revision is not the one in force.
+        """
         states, live, now = await self._lock(connection, {c.concurrency for c in claims})
         arbiter = Arbiter(states, live, capacity)
         for claim in claims:
@@ -79,6 +79,8 @@ class Claims:
         nothing was written then.
         """
         async with self._gateway.connection() as connection:
+            # A job that no entry schedules has no row that could be locked.
+            await connection.execute(sql("lock_key"), {"key": run.concurrency})
             _, live, now = await self._lock(connection, {run.concurrency})
             others = () if concurrent else live.get(run.concurrency, ())
             active = [r for r in others if r.waiting != "retry" and r.meets(run.scope)]
@@ -109,7 +111,9 @@ class Claims:
         async with self._gateway.connection() as connection:
             _, live, now = await self._lock(connection, set(wanted))
             busy = {k: [r for r in runs if r.waiting not in ("overlap", "retry")] for k, runs in live.items()}
-            cursor = await connection.execute(sql("next_waiting"), {"keys": wanted, "now": now})
+            cursor = await connection.execute(
+                sql("next_waiting"), {"keys": wanted, "now": now, "node": self._node.id}
+            )
             chosen: dict[UUID, StoredRun] = {}
             for row in await cursor.fetchall():
                 run = stored(row)

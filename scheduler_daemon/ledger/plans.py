@@ -55,7 +55,7 @@ class Plans:
     async def put_in_force(
         self, connection: Connection, revision: tuple[str, str], jobs: Sequence[str], now: datetime
     ) -> None:
-        """`revision` is (hash, text). These jobs' instants up to `now` are settled: the new plan starts there."""
+        """`revision` is (hash, text). What was due by `now` is settled: the new plan starts there."""
         await connection.execute(sql("advance_watermarks"), {"jobs": list(jobs), "now": now})
         await connection.execute(
             sql("insert_revision"),
@@ -67,4 +67,8 @@ class Plans:
         async with self._gateway.connection() as connection:
             cursor = await connection.execute(sql("clear_watermark"), {"job": job, "now": now})
             row = await cursor.fetchone()
-            return row[0] if row else None
+            if row is None:
+                return None
+            await connection.execute(sql("unplan"), {"job": job, "now": now})
+            before: datetime = row[0]
+            return before

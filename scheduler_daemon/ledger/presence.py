@@ -93,7 +93,7 @@ class Presence:
     async def declare_lost(
         self, runs: Sequence[StoredRun], retries: Sequence[Retry], *, reason: str, message: str
     ) -> set[UUID]:
-        """Compare-and-set on status and claim token; the ids that are now `lost`, with the retries of these."""
+        """Compare-and-set on status and claim token; the ids that are `lost` now. Their retries wait."""
         wanted = {
             "rows": as_rows({"id": run.id, "token": run.claim_token} for run in runs),
             "reason": reason,

@@ -81,10 +81,16 @@ UPDATE scheduler.schedules SET watermark = greatest(watermark, %(now)s) WHERE jo
 SELECT hash FROM scheduler.config_revisions ORDER BY id DESC LIMIT 1
 
 -- clear_watermark --
--- An operator's remedy for a watermark in the future.
-UPDATE scheduler.schedules s SET watermark = %(now)s, span_run = NULL, span_key = NULL
+-- An operator's remedy for a watermark in the future: the job is accounted for anew from now on.
+UPDATE scheduler.schedules s
+SET watermark = %(now)s, audited_from = %(now)s, span_run = NULL, span_key = NULL
 FROM (SELECT job, scope, watermark FROM scheduler.schedules WHERE job = %(job)s FOR UPDATE) AS old
 WHERE s.job = old.job AND s.scope = old.scope AND s.watermark > %(now)s RETURNING old.watermark
+
+-- unplan --
+-- What stands for instants after a moment stands for them no more.
+UPDATE scheduler.runs SET planned = scheduled_for <= %(now)s, last_for = least(last_for, %(now)s)
+WHERE job = %(job)s AND planned AND last_for > %(now)s
 
 -- start_waiting --
 -- Compare-and-set from queued to running, for runs that only waited for a worker.
@@ -93,13 +99,18 @@ SET status = 'running', waiting = NULL, node = %(node)s, boot_id = %(boot)s, cla
 WHERE id = ANY(%(ids)s) AND status = 'queued'
 RETURNING id
 
+-- lock_key --
+-- For a key under which nothing is scheduled.
+SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))
+
 -- next_waiting --
 -- Runs of these keys whose turn it may be, first come, first served; under the lock of lock_schedules.
+-- A startup run belongs to the daemon that asked for it.
 SELECT r.id, r.job, r.scope, r.kind, r.status, r.concurrency, r.waiting, r.scheduled_for, r.not_before,
        r.parameters, r.attempt, r.first_run, r.node, r.boot_id, r.claim_token
 FROM scheduler.runs r
 WHERE r.concurrency = ANY(%(keys)s) AND r.status = 'queued' AND r.waiting IN ('overlap', 'retry')
-  AND (r.not_before IS NULL OR r.not_before <= %(now)s)
+  AND (r.not_before IS NULL OR r.not_before <= %(now)s) AND (r.kind <> 'startup' OR r.node = %(node)s)
 ORDER BY r.id
 
 -- keys_waiting --

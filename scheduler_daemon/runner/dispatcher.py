@@ -13,8 +13,8 @@ from uuid import UUID
 import structlog
 
 from scheduler_daemon.clock import Clock
-from scheduler_daemon.errors import DatabaseUnavailableError
-from scheduler_daemon.ledger.claims import Claims, Granted, OtherRevisionError
+from scheduler_daemon.errors import DatabaseUnavailableError, OtherRevisionError
+from scheduler_daemon.ledger.claims import Claims, Granted
 from scheduler_daemon.ledger.values import NewRun, StoredRun, new_run_id
 from scheduler_daemon.model import JobSpec, Overlap, RunKind, RunStatus
 from scheduler_daemon.runner.book import Book
@@ -186,9 +186,7 @@ class Dispatcher:
                 self.turned_at = time.monotonic()
                 self._again()
             except OtherRevisionError as other:
-                self.readiness.hold_for(
-                    "other_revision", f"revision {str(other)[:12]} of another node is in force"
-                )
+                self.readiness.hold_for("other_revision", str(other))
             except Exception:
                 log.exception("a turn of the dispatcher failed; it is tried again")
                 self._again()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -227,8 +228,15 @@ def test_a_job_of_every_node_is_in_the_way_of_this_nodes_copy_only() -> None:
     assert decide([claim(cron())], [theirs]).inserts[0].status is S
 
 
-def test_run_ids_are_uuid7_and_grow_with_time() -> None:
-    ids = [new_run_id() for _ in range(1000)]
+def test_run_ids_are_uuid7_in_the_order_in_which_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = time.time_ns() // 1_000_000
+    ids = [new_run_id() for _ in range(10_000)]
     assert {(i.version, i.variant) for i in ids} == {(7, "specified in RFC 4122")}
-    milliseconds = [i.int >> 80 for i in ids]
-    assert milliseconds == sorted(milliseconds)
+    assert ids == sorted(set(ids))
+    assert 0 <= (ids[0].int >> 80) - before < 10_000
+    frozen = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: frozen)
+    ids = [new_run_id() for _ in range(10_000)]
+    assert ids == sorted(set(ids))
+    monkeypatch.setattr(time, "time_ns", lambda: frozen - 3600 * 10**9)
+    assert (new_run_id().int >> 80) == (frozen // 1_000_000) - 3_600_000
