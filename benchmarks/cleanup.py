@@ -298,7 +298,7 @@ class Bench:
 
 
 async def _run(url: str, case: Case) -> tuple[Cost, JobResult]:
-    async with AsyncConnectionPool(url, min_size=1, max_size=2, open=False) as pool:
+    async with AsyncConnectionPool(url, min_size=1, max_size=2 if case.then else 1, open=False) as pool:
         context: Any = Context(pool, case.parameters)
         async with pool.connection() as connection:
             meter = Meter(connection.info.backend_pid)

@@ -29,21 +29,21 @@ class Pace(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    enforce: bool = Field(True, description="false: only count, and say what would have been removed")
+    enforce: bool = Field(default=True, description="false: only count, and say what would have been removed")
     batch_size: int = Field(
-        1_000,
+        default=1_000,
         ge=1,
         le=100_000,
         description="rows in one transaction, about; fewer where a batch takes over 10 ms",
         json_schema_extra={"unit": "rows"},
     )
     max_rows: Annotated[int, Field(ge=1)] | None = Field(
-        1_000_000,
+        default=1_000_000,
         description="brake: most rows of a kind in one run, the next run carries on; null: no limit",
         json_schema_extra={"unit": "rows"},
     )
     pause_percent: int = Field(
-        10,
+        default=10,
         ge=0,
         le=10_000,
         description="rest after each batch, as a share of the time that it took",
@@ -71,37 +71,37 @@ class LogParameters(Pace):
 class DatabaseParameters(Pace):
     log_retention_days: int = days(30, "a line of public.logs that is older is removed")
     expired_grace_minutes: int = Field(
-        5,
+        default=5,
         ge=0,
         le=MAX_DAYS * 24 * 60,
         description="an OAuth or MCP row is removed so long after it expired: others' clocks may be behind",
         json_schema_extra={"unit": "minutes"},
     )
     dead_rows: int = Field(
-        1_000,
+        default=1_000,
         ge=0,
         description="a table is vacuumed that has more dead rows, and more than dead_percent",
         json_schema_extra={"unit": "rows"},
     )
     dead_percent: int = Field(
-        10,
+        default=10,
         ge=0,
         le=1_000,
         description="dead rows that a table may have, as a share of its live ones",
         json_schema_extra={"unit": "percent"},
     )
     budget_minutes: int = Field(
-        30,
+        default=30,
         ge=1,
         le=24 * 60,
         description="what VACUUM and the rebuilding of indexes may take together; the next run carries on",
         json_schema_extra={"unit": "minutes"},
     )
     max_reindex: int = Field(
-        3, ge=0, description="most indexes rebuilt in one run", json_schema_extra={"unit": "indexes"}
+        default=3, ge=0, description="most indexes rebuilt in one run", json_schema_extra={"unit": "indexes"}
     )
     bloat_percent: int = Field(
-        50,
+        default=50,
         ge=10,
         le=99,
         description="an index whose pages are emptier on average is rebuilt, where there is pgstattuple",

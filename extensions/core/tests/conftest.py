@@ -80,17 +80,14 @@ class Context:
     scheduled_for: datetime | None = None
     timezone: str = "Asia/Kathmandu"
     config: Any = None
-    logger: RecordingLogger = field(default_factory=RecordingLogger)
+    logger: Any = field(default_factory=RecordingLogger)
     steps: list[RecordingStep] = field(default_factory=list)
     reports: list[tuple[int, int | None, str]] = field(default_factory=list)
     after_progress: Callable[[Context], None] | None = None
     cancelled: bool = False
 
-    @property
-    def base_dir(self) -> Path:
-        return self.folder
-
-    state_dir = temporary_directory = base_dir
+    def __post_init__(self) -> None:
+        self.base_dir = self.state_dir = self.temporary_directory = self.folder
 
     def db_pool(self) -> AsyncConnectionPool:
         return self.pool
@@ -161,7 +158,7 @@ class Database:
     def insert(self, table: str, **values: Any) -> None:
         names = ", ".join(values)
         marks = ", ".join(["%s"] * len(values))
-        self.connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))  # type: ignore[arg-type]  # our own names
+        self.connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
 
     def user(self, *, age: timedelta, roles: Sequence[str] = ("anonymous",), now: datetime = NOW) -> str:
         user = self.id("u")

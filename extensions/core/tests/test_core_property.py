@@ -24,8 +24,16 @@ from scheduler_core.parameters import (
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-TABLES = ("users", "user_sessions", "user_contexts", "agent_tasks", "task_messages", "mcp_tool_executions")
-TABLES += ("governance_decisions", "logs")
+TABLES = (
+    "users",
+    "user_sessions",
+    "user_contexts",
+    "agent_tasks",
+    "task_messages",
+    "mcp_tool_executions",
+    "governance_decisions",
+    "logs",
+)
 
 around = st.sampled_from([-SECOND, timedelta(0), SECOND])
 

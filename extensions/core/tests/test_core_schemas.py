@@ -56,7 +56,8 @@ def structure(made: Any) -> list[Any]:
         "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns"
         " WHERE table_schema = 'public' ORDER BY 1, 2"
     )
-    return columns + made.rows("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1")
+    indexes: list[Any] = made.rows("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1")
+    return columns + indexes
 
 
 def test_migrations_change_nothing_in_a_database_of_the_application(bare_database: Any) -> None:
