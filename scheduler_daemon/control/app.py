@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from scheduler_daemon import __version__
 from scheduler_daemon.control import problems
+from scheduler_daemon.control.events import MEDIA_TYPE, SCHEMA
 from scheduler_daemon.control.gate import Gate
 from scheduler_daemon.control.routes import Route, routes
 from scheduler_daemon.control.values import Problem
@@ -33,9 +34,27 @@ MEANINGS: Mapping[int, str] = {
 log = structlog.get_logger(__name__)
 
 
+class Api(FastAPI):
+    """FastAPI, whose own description has every refusal as plain JSON."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        answers = (
+            answer
+            for methods in document["paths"].values()
+            for operation in methods.values()
+            for status, answer in operation["responses"].items()
+            if int(status) >= 400
+        )
+        for answer in answers:
+            if "schema" in answer["content"].get("application/json", {}):
+                answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
+        return document
+
+
 def application(operations: Operations) -> Gate:
     """The whole API behind its gate."""
-    app = FastAPI(
+    app = Api(
         title="scheduler-daemon control",
         version=__version__,
         description=DESCRIPTION,
@@ -61,7 +80,11 @@ def _add(app: FastAPI, route: Route) -> None:
     }
     success: dict[str, Any] = {"description": "Done"}
     if route.answer is None:
-        success["content"] = {route.media_type: {"schema": {"type": "string"}}}
+        success["content"] = {
+            route.media_type: {"schema": _SCHEMAS.get(route.media_type, {"type": "string"})}
+        }
+    if route.streams:
+        refusals[200] = {"description": "Its events", "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
     app.add_api_route(
         route.path,
         route.handler,
@@ -71,6 +94,9 @@ def _add(app: FastAPI, route: Route) -> None:
         responses={**refusals, route.status: success},
         operation_id=route.handler.__qualname__.replace("Routes.", "_").lower(),
     )
+
+
+_SCHEMAS = {MEDIA_TYPE: SCHEMA}
 
 
 async def _write(request: Request, error: Exception) -> JSONResponse:
@@ -96,6 +122,12 @@ _CODES = {400: "bad-request", 404: "unknown-path", 405: "method-not-allowed"}
 
 
 def _invalid(error: RequestValidationError) -> dict[str, Any]:
-    faults = [{"where": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
+    faults = [
+        {
+            "where": ".".join(map(str, one["loc"])),
+            "message": str(one["msg"]).removeprefix("Value error, "),
+        }
+        for one in error.errors()
+    ]
     detail = "; ".join(f"{fault['where']}: {fault['message']}" for fault in faults)
     return problems.problem(422, "invalid-request", detail, {"faults": faults})

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -15,6 +16,15 @@ QUIET_S = 15.0
 """A comment is sent after so much silence, so that a connection that is gone is noticed."""
 HEADERS = {"cache-control": "no-store"}
 MEDIA_TYPE = "text/event-stream"
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+"""Of one event, for the API's own description."""
 Event = Mapping[str, Any]
 Events = AsyncGenerator[Event, None]
 
@@ -68,7 +78,11 @@ class EventStream(Response):
 
 def encode(event: Event) -> bytes:
     """JSON holds no line break, so one `data` line is enough."""
-    return f"event: {event['event']}\ndata: {json.dumps(dict(event), default=str)}\n\n".encode()
+    return f"event: {event['event']}\ndata: {json.dumps(dict(event), default=_plain)}\n\n".encode()
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 async def _send(send: Send, body: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scheduler_daemon.control import metrics, values
@@ -28,7 +28,10 @@ JSON = "application/json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """`answer` is the shape of a success; None: a stream, or plain text, of `media_type`."""
+    """`answer` is the shape of a success; None: a stream, or plain text, of `media_type`.
+
+    `streams`: those who accept server-sent events get them instead.
+    """
 
     method: str
     path: str
@@ -37,6 +40,7 @@ class Route:
     status: int = 200
     media_type: str = JSON
     refusals: Sequence[int] = ()
+    streams: bool = False
 
 
 def routes(operations: Operations) -> tuple[Route, ...]:
@@ -50,14 +54,16 @@ def routes(operations: Operations) -> tuple[Route, ...]:
         _post("/v1/reload", scheduler.reload, Status, refusals=(422,)),
         _post("/v1/reload/plan", scheduler.reload_plan, ReloadPlan),
         _get("/v1/timeline", scheduler.timeline, Timeline, 404),
-        _get("/v1/audit", scheduler.audit, values.AuditList),
+        _get("/v1/audit", scheduler.audit, values.AuditList, 404),
         _get("/v1/revisions", scheduler.revisions, values.RevisionList),
         _get("/v1/actions", scheduler.actions, values.ActionList),
         _get("/v1/jobs", jobs.list, JobList),
         _get("/v1/jobs/{name}", jobs.show, JobDetail, 404),
         _get("/v1/jobs/{name}/next", jobs.next, values.NextFires, 404),
         _get("/v1/jobs/{name}/why", jobs.why, Why, 404),
-        _post("/v1/jobs/{name}/runs", jobs.run, RunStarted, status=202, refusals=(404, 409)),
+        replace(
+            _post("/v1/jobs/{name}/runs", jobs.run, RunStarted, status=202, refusals=(404, 409)), streams=True
+        ),
         _post("/v1/jobs/{name}/enable", jobs.enable, JobView, refusals=(404, 409)),
         _post("/v1/jobs/{name}/disable", jobs.disable, JobView, refusals=(404, 409)),
         _post("/v1/jobs/{name}/reset", jobs.reset, JobView, refusals=(404,)),

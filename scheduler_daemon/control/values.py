@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from scheduler_daemon.operations.values import LogView, RevisionView, RunView
 
 DEPTH = 32
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
 
 
@@ -42,6 +44,13 @@ def _storable_text(value: str) -> str:
     return value
 
 
+def _rfc3339(value: Any) -> Any:
+    """pydantic alone takes a bare number, too: as Unix time."""
+    if isinstance(value, str) and not _DATE_TIME.fullmatch(value):
+        raise ValueError("not a time as RFC 3339 has it, such as 2026-03-29T02:30:00+02:00")
+    return value
+
+
 def _in_reach(value: datetime) -> datetime:
     if not EARLIEST <= value <= LATEST:
         raise ValueError("schedules are evaluated from 1970 to 2199")
@@ -50,7 +59,7 @@ def _in_reach(value: datetime) -> datetime:
 
 Text = Annotated[str, AfterValidator(_storable_text)]
 Parameters = Annotated[dict[str, Any], AfterValidator(_storable)]
-Moment = Annotated[AwareDatetime, AfterValidator(_in_reach)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_reach)]
 Word = Annotated[Text, Field(max_length=200)]
 Limit = Annotated[int, Field(ge=1, le=10_000)]
 Status = Literal[
