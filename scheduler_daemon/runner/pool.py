@@ -24,6 +24,7 @@ IN_LINE = 96
 SLOW_S = 0.05
 IDLE_S = 60.0
 FORK_RETRY_S = 1.0
+DEATHS = 3
 
 
 class Pool:
@@ -43,6 +44,7 @@ class Pool:
         self._nothing_left.set()
         self._stopped = False
         self._no_fork_until = 0.0
+        self._deaths: dict[str, int] = {}
 
     @property
     def capacity(self) -> int:
@@ -120,6 +122,7 @@ class Pool:
 
     def slot_freed(self, slot: Slot, run_id: str) -> None:
         self._where.pop(run_id, None)
+        self._deaths.pop(run_id, None)
         if not slot.handed:
             slot.idle_since = time.monotonic()
             if slot.runs_done >= self.settings.recycle_after:
@@ -219,9 +222,22 @@ class Pool:
         for run_id in [r for r, s in self._where.items() if s is slot]:
             del self._where[run_id]
         self._pending.extendleft(reversed(rest))
+        for order in rest:
+            if reason := slot.asked_to_end(order.id):
+                self.cancel(order.id, reason)
+        if rest and slot.died_before_a_start:
+            self._suspect(rest[0])
         self._pump()
         self._check_empty()
         self._events.free()
+
+    def _suspect(self, order: RunOrder) -> None:
+        """Workers that die as they are about to start the same run are not given it for ever."""
+        self._deaths[order.id] = self._deaths.get(order.id, 0) + 1
+        if self._deaths[order.id] >= DEATHS and order in self._pending:
+            del self._deaths[order.id]
+            self._pending.remove(order)
+            self._events.ended(order, _never_started(order, "worker_died", RunStatus.LOST))
 
     async def _look_after(self) -> None:
         """Rounds: take runs back from behind slow ones, let idle workers go, retry forks."""
@@ -266,12 +282,13 @@ class Pool:
             task.cancel()
 
 
-def _never_started(order: RunOrder, reason: str) -> Ending:
+def _never_started(order: RunOrder, reason: str, status: RunStatus = RunStatus.CANCELLED) -> Ending:
+    died = f"{DEATHS} workers died as they were about to start it"
     outcome = Outcome(
         run_id=order.id,
-        status=RunStatus.CANCELLED,
+        status=status,
         reason=reason,
         finished_at=time.time(),
-        error="cancelled before it started",
+        error=died if status is RunStatus.LOST else "cancelled before it started",
     )
     return Ending(outcome=outcome, token=order.token)

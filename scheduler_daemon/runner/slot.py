@@ -22,6 +22,7 @@ class Owner(Protocol):
 
     def slot_freed(self, slot: Slot, run_id: str) -> None: ...
     def returned(self, slot: Slot, orders: Sequence[RunOrder]) -> None: ...
+    def cancel(self, run_id: str, reason: str) -> bool: ...
 
 
 class Slot:
@@ -38,10 +39,11 @@ class Slot:
         self.idle_since = time.monotonic()
         self.stopping = False
         self.taking_back = False
+        self.died_before_a_start = False
         self._owner = owner
         self._events = events
         self._started: Start | None = None
-        self._cancel_reason: str | None = None
+        self._asked: dict[str, str] = {}
         self._timers: list[asyncio.TimerHandle] = []
 
     @property
@@ -69,10 +71,15 @@ class Slot:
         """Ask the worker to end a run; if it is the current one, make sure of it."""
         assert self.link is not None
         self.link.send([{"t": "cancel", "id": run_id, "reason": reason}])
-        current = self.current
-        if current is not None and current.id == run_id and self._cancel_reason is None:
-            self._cancel_reason = reason
-            self._after(current.spec.kill_after.total_seconds(), self._terminate)
+        if run_id in self._asked:
+            return
+        self._asked[run_id] = reason
+        if self.current is not None and self.current.id == run_id:
+            self._make_sure(self.current)
+
+    def asked_to_end(self, run_id: str) -> str | None:
+        """Why the run was to be cancelled, if it was."""
+        return self._asked.get(run_id)
 
     def stop(self) -> None:
         self.stopping = True
@@ -90,6 +97,7 @@ class Slot:
         self.stopping = True
         self._clear_timers()
         current, self.current = self.current, None
+        self.died_before_a_start = current is None and status != 0
         if current is not None:
             self.handed.pop(current.id, None)
             self._events.ended(current, self._ending_by_exit(current, status))
@@ -103,7 +111,6 @@ class Slot:
             return
         assert self.link is not None
         self.current, self.current_since = order, time.monotonic()
-        self._cancel_reason = None
         self._started = Start(
             run_id=order.id,
             token=order.token,
@@ -113,23 +120,30 @@ class Slot:
         )
         if order.spec.timeout is not None:
             self._after(order.spec.timeout.total_seconds(), self._time_out)
+        if order.id in self._asked:
+            self._make_sure(order)
         self._events.started(order, self._started)
 
     def _on_outcome(self, message: Mapping[str, Any]) -> None:
         order = self.handed.pop(message["id"], None)
         if order is None:
             return
-        self._clear_timers()
-        started = self._started if self.current is order else None
-        self.current = self._started = None
+        started = None
+        if self.current is order:  # else one that was cancelled behind the current run
+            self._clear_timers()
+            started, self.current, self._started = self._started, None, None
         self.runs_done += 1
         self._events.ended(order, self._ending(order, message, started))
+        self._asked.pop(order.id, None)
         self._owner.slot_freed(self, order.id)
 
     def _on_returned(self, message: Mapping[str, Any]) -> None:
         self.taking_back = False
         back = [self.handed.pop(run_id) for run_id in message["ids"] if run_id in self.handed]
+        asked = {order.id: self._asked.pop(order.id) for order in back if order.id in self._asked}
         self._owner.returned(self, back)
+        for run_id, reason in asked.items():
+            self._owner.cancel(run_id, reason)
 
     def _on_log(self, message: Mapping[str, Any]) -> None:
         order = self.handed.get(message["id"])
@@ -172,7 +186,7 @@ class Slot:
         status = RunStatus(message["status"])
         reason: str | None = None
         if status is RunStatus.CANCELLED:
-            reason = message.get("reason") or self._cancel_reason or "cancelled"
+            reason = message.get("reason") or self.asked_to_end(order.id) or "cancelled"
             status = RunStatus.TIMED_OUT if reason == "timeout" else status
         outcome = Outcome(
             run_id=order.id,
@@ -196,7 +210,7 @@ class Slot:
         )
 
     def _ending_by_exit(self, order: RunOrder, status: int) -> Ending:
-        reason = self._cancel_reason
+        reason = self.asked_to_end(order.id)
         verdict = {
             None: RunStatus.LOST,
             "timeout": RunStatus.TIMED_OUT,
@@ -219,6 +233,9 @@ class Slot:
             worker_pid=start.worker_pid if start else None,
             worker_start=start.worker_start if start else None,
         )
+
+    def _make_sure(self, order: RunOrder) -> None:
+        self._after(order.spec.kill_after.total_seconds(), self._terminate)
 
     def _time_out(self) -> None:
         if self.current is not None:
