@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from scheduler_daemon.cli import completion, times, wording
+from scheduler_daemon.cli import completion, parameters, times, wording
 from scheduler_daemon.cli.command import Moment, Session, command
 from scheduler_daemon.cli.table import Cell, fits, pairs, table
 from scheduler_daemon.cli.terminal import Terminal, clean_block
@@ -102,6 +102,9 @@ def _show(job: Answer, terminal: Terminal) -> Iterator[str]:
         yield from clean_block(job["description"])
     yield ""
     yield from pairs(terminal, [*_facts(job, now), *_rules(job)])
+    if known := list(parameters.rows(job["parameters_schema"])):
+        yield ""
+        yield from table(terminal, parameters.HEADS, known)
     if job["next_fires"]:
         yield ""
         yield terminal.paint("Next fires", "bold")
