@@ -18,6 +18,7 @@ UPDATE public.analytics_state SET watermark = %(watermark)s::text::xid8, cluster
 -- The columns of a table of the application; none where the table is absent.
 SELECT attname::text FROM pg_attribute
 WHERE attrelid = to_regclass('public.' || %(table)s) AND attnum > 0 AND NOT attisdropped
+    AND has_table_privilege(attrelid, 'SELECT')
 
 -- capture --
 -- The trigger that notes deletions, if all that notes changes is in place.

@@ -130,7 +130,7 @@ def _attempt(webhook: SecretStr, body: str, picture: Picture | None) -> _Answer:
 
 def _judge(response: requests.Response) -> _Answer:
     told = _told(response)
-    if response.ok:
+    if 200 <= response.status_code < 300:
         return _Answer(message_id=str(told.get("id") or "sent"))
     if response.status_code == 429:
         wait_s = _number(told.get("retry_after")) or _number(response.headers.get("Retry-After")) or 0.0

@@ -14,14 +14,14 @@ from scheduler_web.reports.chart import Day
 
 BACKGROUND, TEXT, FAINT, GRID = "#2b2d31", "#dbdee1", "#949ba4", "#3f4248"
 VIEWS, VIEWS_TEXT, VISITORS = "#5865f2", "#8b95f7", "#f0b232"
-WIDTH_IN, HEIGHT_IN, DOTS = 8.0, 4.0, 150
+WIDTH_IN, HEIGHT_IN, DOTS = 6.0, 3.0, 200
 
 
 def drawn(days: Sequence[Day], note: str) -> bytes:
     """A PNG of 1,200 × 600 dots. The last day is the current one, not over yet; `note` says until when."""
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=DOTS, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.085, 0.155, 0.885, 0.68), facecolor=BACKGROUND)
+    axes = figure.add_axes((0.1, 0.2, 0.875, 0.61), facecolor=BACKGROUND)
     _bars(axes, days)
     _visitors(axes, days)
     _frame(figure, axes, days, note)
@@ -66,14 +66,14 @@ def _frame(figure: Figure, axes: Axes, days: Sequence[Day], note: str) -> None:
     axes.set_ylim(0, max(1.0, max(max(day.views, day.visitors) for day in days) * 1.12))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axes.tick_params(axis="both", length=0, labelsize=13, colors=FAINT)
+    axes.tick_params(axis="both", length=0, labelsize=12.5, colors=FAINT)
     axes.set_xticks(range(len(days)), [f"{day.day:%a}"[:2] + f"\n{day.day.day}" for day in days])
     label = axes.get_xticklabels()[-1]
     label.set_color(TEXT)
     label.set_fontweight("bold")
-    for x, text, color in ((0.03, "Views", VIEWS_TEXT), (0.135, "Visitors", VISITORS)):
+    for x, text, color in ((0.03, "Views", VIEWS_TEXT), (0.17, "Visitors", VISITORS)):
         axes.text(x, 0.9, text, transform=figure.transFigure, color=color, fontsize=16, fontweight="bold")
-    axes.text(0.97, 0.9, note, transform=figure.transFigure, color=FAINT, fontsize=13, ha="right")
+    axes.text(0.97, 0.9, note, transform=figure.transFigure, color=FAINT, fontsize=12.5, ha="right")
 
 
 def _rgb(color: str) -> tuple[float, float, float]:

@@ -39,8 +39,10 @@ SELECT count(*) FROM public.users
 WHERE created_at >= %(start)s AND created_at < %(end)s AND roles <> '{anonymous}'::text[]
 
 -- columns --
+-- The columns of a table that there is and that we may read.
 SELECT attname::text FROM pg_attribute
 WHERE attrelid = to_regclass('public.' || %(table)s) AND attnum > 0 AND NOT attisdropped
+    AND has_table_privilege(attrelid, 'SELECT')
 
 -- put_traffic --
 INSERT INTO public.admin_traffic_reports (id, report_date, report_period, report_data, generated_at)

@@ -12,6 +12,7 @@ PICTURE = "traffic.png"
 TOP, ROWS = 5, 5
 NOTABLE = 0.05
 """From which change on the message is green or red."""
+_BY = {"sources": "source", "countries": "country", "devices": "device"}
 _TRENDS = {"up": "▲", "down": "▼"}
 
 
@@ -25,10 +26,7 @@ def embed(figures: Figures, base_url: str, *, picture: bool) -> Embed:
         "fields": [
             field(f"Until {moment.local:%H:%M} · against yesterday · 7-day mean", _comparison(figures)),
             field("Top content", [_line(n, c, base_url) for n, c in enumerate(figures.content[:TOP], 1)]),
-            *(
-                field(name.capitalize(), _shares(rows, figures.today.sessions), inline=True)
-                for name, rows in figures.breakdowns.items()
-            ),
+            field("Sessions by", [_shares(name, rows, figures) for name, rows in figures.breakdowns.items()]),
         ],
         "footer": {"text": _footer(figures, picture)},
         "timestamp": moment.at.isoformat(timespec="seconds"),
@@ -96,11 +94,15 @@ def _line(rank: int, content: Content, base_url: str) -> str:
     return f"{rank}\\. {title} **{count(content.views)}** {trend}".rstrip()
 
 
-def _shares(rows: list[tuple[str, int]], sessions: float) -> list[str]:
-    return [
-        f"{plain(name, 24)} {percent(number / sessions if sessions else None)}"
-        for name, number in rows[:ROWS]
+def _shares(name: str, rows: list[tuple[str, int]], figures: Figures) -> str:
+    """One line: short fields side by side would be a long column on a phone."""
+    sessions = figures.today.sessions
+    shares = [
+        f"{plain(of, 24)}\N{NO-BREAK SPACE}{percent(number / sessions)}"
+        for of, number in rows[:ROWS]
+        if sessions
     ]
+    return f"**{_BY[name]}** {' · '.join(shares) or '–'}"
 
 
 def _footer(figures: Figures, picture: bool) -> str:

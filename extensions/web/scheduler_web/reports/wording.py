@@ -1,6 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers as people read them; what belongs together stays on one line of a narrow screen."""
 
 from __future__ import annotations
+
+_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def count(value: float) -> str:
@@ -16,7 +18,7 @@ def clock(ms: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    return "–" if value is None else f"{value * 100:.0f} %"
+    return "–" if value is None else f"{value * 100:.0f}{_SPACE}%"
 
 
 def change(now: float | None, before: float | None) -> str:
@@ -26,7 +28,7 @@ def change(now: float | None, before: float | None) -> str:
     if before == 0:
         return "=" if now == 0 else "new"
     share = round((now - before) / before * 100)
-    return f"▲{share:,} %" if share > 0 else f"▼{-share:,} %" if share < 0 else "="
+    return f"▲{share:,}{_SPACE}%" if share > 0 else f"▼{-share:,}{_SPACE}%" if share < 0 else "="
 
 
 def points(now: float | None, before: float | None) -> str:
@@ -34,7 +36,7 @@ def points(now: float | None, before: float | None) -> str:
     if now is None or before is None:
         return "–"
     moved = round((now - before) * 100)
-    return f"▲{moved} pp" if moved > 0 else f"▼{-moved} pp" if moved < 0 else "="
+    return f"▲{moved}{_SPACE}pp" if moved > 0 else f"▼{-moved}{_SPACE}pp" if moved < 0 else "="
 
 
 def size(value: float) -> str:
