@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/cleanup.py [--rows 1000000] [--only users,contexts] [--time]
 
 On an embedded server with its ordinary, durable settings. Every figure starts from a fresh copy of the same
-database, vacuumed and checkpointed. The application is pgbench: a steady stream of one-row updates by key, on
-the very table that is cleaned, candidates included. Exit status 1 where a bar is missed.
+database, vacuumed and checkpointed, and is the best of some rounds. The application is pgbench: a steady stream
+of one-row updates by key, on the very table that is cleaned, candidates included. Exit status 1 where a bar is
+missed.
 """
 
 from __future__ import annotations
@@ -323,72 +324,87 @@ def _percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
+def _worst(latencies: list[float]) -> float:
+    return _percentile(latencies, 0.999)
+
+
 def _told(latencies: list[float]) -> str:
     return (
         f"p50 {_percentile(latencies, 0.5):6.2f}  p99 {_percentile(latencies, 0.99):6.2f}  "
-        f"p99.9 {_percentile(latencies, 0.999):7.2f}  max {max(latencies):7.2f} ms  "
-        f"({len(latencies):,} updates)"
+        f"p99.9 {_worst(latencies):7.2f}  max {max(latencies):7.2f} ms  ({len(latencies):,} updates)"
     )
 
 
-def measure(bench: Bench, name: str, case: Case, *, only_time: bool) -> list[str]:
-    """Print one case's figures; the bars that it missed."""
-    missed = []
-    with bench.prepared(case) as template:
+def measure_time(bench: Bench, template: str, case: Case, rounds: int) -> tuple[str, list[str]]:
+    """The job's time beside the statement's, the best of some rounds each; what to print, bars missed."""
+    statements, jobs, message = [], [], ""
+    for _ in range(rounds):
         with bench.copy(template) as url:
-            typed = bench.statement(url, case)
+            statements.append(bench.statement(url, case))
         with bench.copy(template) as url:
-            job, message = bench.job(url, case)
-        ratio = job.wall_s / typed.wall_s
-        print(
-            f"{name}: statement {typed.wall_s:.2f} s (processor {typed.cpu_s:.2f}),"
-            f" job {job.wall_s:.2f} s ({job.cpu_s:.2f}): {ratio:.2f} times ({job.cpu_s / typed.cpu_s:.2f})"
-        )
-        print(f"    {message}", flush=True)
-        if only_time:
-            return [f"{name}: {ratio:.2f} times the statement's time"] if ratio > TIME_BAR else []
-        alone: list[float] = []
-        with bench.copy(template) as url, bench.application(url, case, alone):
+            cost, message = bench.job(url, case)
+            jobs.append(cost)
+    typed, job = (min(costs, key=lambda cost: cost.wall_s) for costs in (statements, jobs))
+    ratio, processor = (
+        job.wall_s / typed.wall_s,
+        min(c.cpu_s for c in jobs) / min(c.cpu_s for c in statements),
+    )
+    told = (
+        f"    statement {typed.wall_s:.2f} s (processor {typed.cpu_s:.2f}), job {job.wall_s:.2f} s"
+        f" ({job.cpu_s:.2f}): {ratio:.2f} times ({processor:.2f})\n    {message}"
+    )
+    return told, [f"{ratio:.2f} times the statement's time, at most {TIME_BAR}"] if ratio > TIME_BAR else []
+
+
+def measure_latency(bench: Bench, template: str, case: Case, rounds: int) -> tuple[str, list[str]]:
+    """What the application notices, the best of some rounds each; what to print, bars missed."""
+    alone: list[list[float]] = [[] for _ in range(rounds)]
+    beside: list[list[float]] = [[] for _ in range(rounds)]
+    typed: list[float] = []
+    before = bench.lock_waits()
+    for quiet, busy in zip(alone, beside, strict=True):
+        with bench.copy(template) as url, bench.application(url, case, quiet):
             time.sleep(ALONE_S)
-        print(f"    application alone     {_told(alone)}")
-        beside: list[float] = []
-        waits = -bench.lock_waits()
-        with bench.copy(template) as url, bench.application(url, case, beside):
-            busy, _ = bench.job(url, case)
-        waits += bench.lock_waits()
-        print(f"    beside the job        {_told(beside)}, job {busy.wall_s:.1f} s, {waits} lock waits")
-        worst: list[float] = []
-        with bench.copy(template) as url, bench.application(url, case, worst):
-            bench.statement(url, case, exact=False)
-        print(f"    beside the statement  {_told(worst)}", flush=True)
-    if ratio > TIME_BAR:
-        missed.append(f"{name}: {ratio:.2f} times the statement's time, at most {TIME_BAR}")
-    worse = _percentile(beside, 0.999) / _percentile(alone, 0.999)
-    if worse > LATENCY_BAR:
-        missed.append(
-            f"{name}: p99.9 of an update is {worse:.1f} times that without the job, at most {LATENCY_BAR}"
-        )
-    return missed
+        with bench.copy(template) as url, bench.application(url, case, busy):
+            bench.job(url, case)
+    waits = bench.lock_waits() - before
+    with bench.copy(template) as url, bench.application(url, case, typed):
+        bench.statement(url, case, exact=False)
+    best_alone, best_beside = min(alone, key=_worst), min(beside, key=_worst)
+    worse = _worst(best_beside) / _worst(best_alone)
+    told = (
+        f"    application alone     {_told(best_alone)}\n    beside the job        {_told(best_beside)}"
+        f" {worse:.1f} times, {waits} lock waits over 100 ms\n    beside the statement  {_told(typed)}"
+    )
+    missed = (
+        [f"p99.9 of an update {worse:.1f} times that alone, at most {LATENCY_BAR}"]
+        if worse > LATENCY_BAR
+        else []
+    )
+    return told, missed + ([f"{waits} lock waits of over 100 ms"] if waits else [])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000, help="candidates per job")
     parser.add_argument("--only", default=",".join(CASES), help="cases, by name")
+    parser.add_argument("--rounds", type=int, default=2, help="the best of so many counts")
     parser.add_argument("--time", action="store_true", help="measure the time only, not the application")
     options = parser.parse_args()
+    measures = [measure_time] if options.time else [measure_time, measure_latency]
+    missed: list[str] = []
     server = TemporaryServer()
     (server.cluster.folder / "local.conf").write_text(DURABLE)
     server.start()
     try:
         bench = Bench(server, options.rows)
-        missed = [
-            line
-            for name in options.only.split(",")
-            for line in measure(bench, name, CASES[name], only_time=options.time)
-        ]
+        for name in options.only.split(","):
+            print(name, flush=True)
+            with bench.prepared(CASES[name]) as template:
+                for measure in measures:
+                    told, failures = measure(bench, template, CASES[name], options.rounds)
+                    print(told, flush=True)
+                    missed += [f"{name}: {failure}" for failure in failures]
     finally:
         server.stop()
     for line in missed:
