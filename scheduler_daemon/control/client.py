@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,7 +14,7 @@ from urllib.parse import quote, urlencode
 VARIABLE = "SCHEDULER_DAEMON_SOCKET"
 PLACES = ("var/run/control.sock", "/run/scheduler-daemon/control.sock")
 TIMEOUT_S = 60.0
-CONNECT_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 5
 STREAM_SILENCE_S = 60.0
 """The daemon sends at least a comment every 15 s."""
 Answer = dict[str, Any]
@@ -56,7 +57,7 @@ class Client:
         tried: list[tuple[str, str]] = []
         for place in [named] if named else _places(environ):
             try:
-                _dial(place, CONNECT_TIMEOUT_S).close()
+                _dial(place, TIMEOUT_S).close()
             except PermissionError as error:
                 raise DeniedError(
                     f"you may not open {place}: the daemon's user, root and the group control.group may"
@@ -148,13 +149,15 @@ def _places(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _dial(path: str, timeout_s: float) -> socket.socket:
+    """A full queue of a Unix socket refuses those who will not wait: so this waits, but not for ever."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(timeout_s)
     try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", CONNECT_TIMEOUT_S, 0))
         connection.connect(path)
     except BaseException:
         connection.close()
         raise
+    connection.settimeout(timeout_s)
     return connection
 
 
@@ -163,7 +166,7 @@ def _why(error: Exception) -> str:
         return "not there"
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | BlockingIOError):
         return "no answer in time"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from scheduler_daemon.control.peers import Rules
 from scheduler_daemon.errors import StateDirectoryError
 
-BACKLOG = 64
-"""As many are taken in one turn of the event loop, too."""
+BACKLOG = 512
+AT_ONCE = 32
+"""So many are let in between two turns of the event loop."""
 DIAL_TIMEOUT_S = 1.0
 
 

@@ -3,78 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import sys
-from collections import Counter
-from collections.abc import Callable
-from typing import Any, Protocol
+import termios
+from typing import Any
 
 import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from scheduler_daemon.control.peers import Access, Peer, Rules, peer_of
+from scheduler_daemon.control.door import Door, Manners
+from scheduler_daemon.control.peers import Peer, peer_of
 from scheduler_daemon.control.problems import response_bytes
 
-MAX_CONNECTIONS = 256
-MAX_PER_UID = 64
 REQUEST_DEADLINE_S = 5.0
+PATIENCE_S = 0.25
 _SILENT = logging.Logger("control", logging.CRITICAL + 1)
 """uvicorn has a line for every request that is no HTTP: anyone could fill the log."""
 _RECEIVING = (h11.IDLE, h11.SEND_BODY)
-
-
-class Guest(Protocol):
-    """A connection, as the door sees it."""
-
-    @property
-    def idle(self) -> bool:
-        """No request has arrived whole: nobody is hurt if it goes."""
-
-    def leave(self) -> None: ...
-
-
-class Door:
-    """Who is in. Where it is full, the oldest idle connection makes room; for whoever may control, any
-    reader's."""
-
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self._inside: dict[Guest, Peer] = {}
-        self._by_uid: Counter[int] = Counter()
-        self.refused = 0
-
-    def access(self, peer: Peer) -> Access:
-        return self._rules.access(peer)
-
-    def enter(self, guest: Guest, peer: Peer) -> str | None:
-        """None, or why there is no room for one more."""
-        if self._by_uid[peer.uid] >= MAX_PER_UID:
-            self._make_room(lambda one, of: one.idle and of.uid == peer.uid)
-        elif len(self._inside) >= MAX_CONNECTIONS:
-            controls = self.access(peer) is Access.CONTROL
-            if not self._make_room(lambda one, of: one.idle) and controls:
-                self._make_room(lambda one, of: self.access(of) is not Access.CONTROL)
-        if self._by_uid[peer.uid] >= MAX_PER_UID or len(self._inside) >= MAX_CONNECTIONS:
-            self.refused += 1
-            return f"too many requests at once: {MAX_PER_UID} a user and {MAX_CONNECTIONS} in all"
-        self._inside[guest] = peer
-        self._by_uid[peer.uid] += 1
-        return None
-
-    def left(self, guest: Guest) -> None:
-        peer = self._inside.pop(guest, None)
-        if peer is not None:
-            self._by_uid[peer.uid] -= 1
-
-    def _make_room(self, may_go: Callable[[Guest, Peer], bool]) -> bool:
-        """The oldest that may go goes."""
-        found = next((guest for guest, peer in self._inside.items() if may_go(guest, peer)), None)
-        if found is not None:
-            self.left(found)
-            found.leave()
-        return found is not None
 
 
 class PeerProtocol(H11Protocol):
@@ -95,11 +43,13 @@ class PeerProtocol(H11Protocol):
         self._door = door
         self._peer: Peer | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._heard = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        self._socket = transport.get_extra_info("socket")
         try:
-            peer = peer_of(transport.get_extra_info("socket"))
+            peer = peer_of(self._socket)
         except OSError:
             transport.abort()
             return
@@ -118,9 +68,12 @@ class PeerProtocol(H11Protocol):
         self._peer = None
         super().connection_lost(exc)
 
-    @property
-    def idle(self) -> bool:
-        return self.conn.their_state in _RECEIVING
+    def manners(self) -> Manners:
+        if self.conn.their_state not in _RECEIVING or self._waiting_bytes():
+            return Manners.BUSY
+        if not self._heard:
+            return Manners.SILENT
+        return Manners.STALLING if self.loop.time() - self._heard > PATIENCE_S else Manners.BUSY
 
     def leave(self) -> None:
         self.transport.abort()
@@ -129,6 +82,7 @@ class PeerProtocol(H11Protocol):
         if self._peer is None:
             return
         self._start_deadline()
+        self._heard = self.loop.time()
         super().data_received(data)
         if self.conn.their_state not in _RECEIVING:
             self._stop_deadline()
@@ -140,6 +94,7 @@ class PeerProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._heard = 0.0
         if self.conn.their_state in _RECEIVING and self.conn.trailing_data[0]:
             self._start_deadline()
 
@@ -161,6 +116,10 @@ class PeerProtocol(H11Protocol):
             self.transport.close()
         else:
             self.transport.abort()
+
+    def _waiting_bytes(self) -> int:
+        """In the socket, and not read yet."""
+        return int.from_bytes(fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def _start_deadline(self) -> None:
         if self._deadline is None:

@@ -14,9 +14,10 @@ import structlog
 from uvicorn.server import ServerState
 
 from scheduler_daemon.control.app import application
-from scheduler_daemon.control.listener import BACKLOG, listen, remove, unreachable_for_others
+from scheduler_daemon.control.door import Door
+from scheduler_daemon.control.listener import AT_ONCE, BACKLOG, listen, remove, unreachable_for_others
 from scheduler_daemon.control.peers import Rules
-from scheduler_daemon.control.protocol import Door, PeerProtocol, uvicorn_config
+from scheduler_daemon.control.protocol import PeerProtocol, uvicorn_config
 from scheduler_daemon.model import ControlSettings
 from scheduler_daemon.operations import Operations
 
@@ -45,8 +46,9 @@ class ControlServer:
         listener = listen(path, rules)
         self._inode = path.stat().st_ino
         self._server = await loop.create_unix_server(
-            lambda: PeerProtocol(door, config, self._state, loop), sock=listener, backlog=BACKLOG
+            lambda: PeerProtocol(door, config, self._state, loop), sock=listener, backlog=AT_ONCE
         )
+        listener.listen(BACKLOG)
         if closed := unreachable_for_others(path, rules):
             self._log(
                 "others cannot reach the control socket: set control.socket to a path outside this folder",
