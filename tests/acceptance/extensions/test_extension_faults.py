@@ -1,0 +1,108 @@
+"""Extensions that are broken, each in its own way: reported by name with the cause, and the rest works."""
+
+from __future__ import annotations
+
+import re
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+Machine = Any
+
+TICK = """
+    @extension.job(name="{name}_tick", schedule="0 0 0 1 1 *")
+    def tick(ctx): return JobResult.success().with_message("{name} ticks")
+"""
+FAULTY = {
+    "sound": "",
+    "absent": "import a_module_that_nobody_has",
+    "asleep": "time.sleep(3600)",
+    "deadly": "os._exit(7)",
+    "twice": """
+        @extension.job(name="twice_same", schedule="0 0 0 1 1 *")
+        def first(ctx): pass
+
+        @extension.job(name="twice_same", schedule="0 0 0 1 1 *")
+        def second(ctx): pass
+    """,
+    "thief": """
+        @extension.job(name="sound_tick", schedule="0 0 0 1 1 *")
+        def other(ctx): pass
+    """,
+    "hasty": "",
+}
+ERRORS = {
+    "sound": None,
+    "absent": "scheduler-absent[absent]: cannot be imported: "
+    "ModuleNotFoundError: No module named 'a_module_that_nobody_has'",
+    "asleep": "scheduler-asleep[asleep]: its import did not end within 2 s",
+    "deadly": "scheduler-deadly[deadly]: its import ended the process: it exited with code 7",
+    "twice": 'scheduler-twice[twice]: registers two jobs named "twice_same"; neither can run',
+    "thief": 'scheduler-thief[thief]: its job "sound_tick" is already registered by scheduler-sound[sound]',
+    "hasty": "scheduler-hasty[hasty]: its migration failed: HOME/hasty/0001_greetings.sql:1:8: "
+    'syntax error at or near "TABEL"',
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(machine: Machine, job: Any) -> None:
+    for name, source in FAULTY.items():
+        machine.extension(name, dedent(TICK).format(name=name) + dedent(source))
+    migrations = machine.home / "hasty" / "scheduler_hasty" / "migrations"
+    machine.write(migrations / "0001_greetings.sql", "CREATE TABEL t (n int);")
+    machine.install(*FAULTY)
+    machine.schedule(*(job(name, f"{name}_tick") for name in FAULTY))
+    machine.schedule(job("twice", "twice_same"), job("thief", "thief_other", job="sound_tick"))
+    machine.reload()
+
+
+def told(machine: Machine, text: str | None) -> str | None:
+    return text and re.sub(r"/\S+/scheduler_hasty/migrations", "HOME/hasty", text)
+
+
+def test_each_is_reported_by_name_with_its_cause(machine: Machine) -> None:
+    extensions = {one["name"]: one for one in machine.status()["extensions"]}
+    assert {name: told(machine, extensions[name]["error"]) for name in FAULTY} == ERRORS
+    assert "scheduler_asleep/__init__.py" in extensions["asleep"]["traceback"]
+    assert "a_module_that_nobody_has" in extensions["absent"]["traceback"]
+
+
+def test_what_is_sound_runs(machine: Machine) -> None:
+    for job in ("sound_tick", "twice_tick", "thief_tick"):
+        assert machine.run(job)["status"] == "succeeded", job
+
+
+@pytest.mark.parametrize("name", ["absent_tick", "asleep_tick", "deadly_tick", "twice_same", "hasty_tick"])
+def test_a_job_that_cannot_run_says_why_wherever_one_asks(machine: Machine, name: str) -> None:
+    error = ERRORS[name.partition("_")[0]]
+    assert error is not None
+    cause = error.partition("]: ")[2].partition(": HOME")[0]
+    assert cause in machine.sh(f"systemprompt infra jobs run {name}", status=1)
+    assert cause in machine.sh(f"systemprompt infra jobs show {name}")
+    listed = machine.sh("systemprompt infra jobs list")
+    assert [cause in line for line in listed.splitlines() if line.startswith(f"{name} ")] == [True]
+
+
+def test_check_reports_them_too_at_the_place_that_leads_nowhere(machine: Machine) -> None:
+    found = machine.sh("scheduler-daemon check --strict", status=1)
+
+    for name, error in ERRORS.items():
+        if error is not None and name != "hasty":  # check touches no database
+            assert error in found, found
+    line = next(line for line in found.splitlines() if "thief_other" in line)
+    assert re.match(r"config/config\.yaml:\d+:\d+: warning: job \"thief_other\" is unavailable: ", line)
+    assert "0 errors" in found
+
+
+def test_mended_and_installed_anew_it_runs(machine: Machine) -> None:
+    hasty, absent = (machine.home / name / f"scheduler_{name}" for name in ("hasty", "absent"))
+    machine.write(hasty / "migrations" / "0001_greetings.sql", "CREATE TABLE hasty_t (n int);")
+    file = absent / "__init__.py"
+    file.write_text(file.read_text().replace("import a_module_that_nobody_has", ""))
+    machine.install("hasty", "absent")
+
+    machine.reload()
+
+    assert machine.run("hasty_tick")["message"] == "hasty ticks"
+    assert machine.run("absent_tick")["message"] == "absent ticks"
