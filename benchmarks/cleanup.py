@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/cleanup.py [--rows 1000000] [--only users,contexts] [--time]
 
 On an embedded server with its ordinary, durable settings. Every figure starts from a fresh copy of the same
-database, vacuumed and checkpointed, and is the best of some rounds. The application is pgbench: a steady stream
-of one-row updates by key, on the very table that is cleaned, candidates included. Exit status 1 where a bar is
-missed.
+database, vacuumed and checkpointed, and is the best of some rounds. The application is pgbench: a steady
+stream of one-row updates by key, on the very table that is cleaned, candidates included. Exit status 1 where
+a bar is missed.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class Cleaning:
             return
         done = await vacuum(run.ctx, run.connection, tables, self._budget)
         whole = [table for table in done if not table.problem]
-        self._problems += len(done) - len(whole)
+        self._problems += sum(1 for table in tables if table.permitted) - len(whole)
         names = ", ".join(map(str, done))
         of = f"{len(whole):,} of {counted(len(done), 'table')}"
         self._tell("vacuumed", f"{of}: {names}" if done else "no table: none needs it")
@@ -154,8 +154,11 @@ class Cleaning:
         indexes = Indexes(run.ctx, run.connection, self._budget)
         ailing = await indexes.ailing(run.parameters.bloat_percent)
         if not run.parameters.enforce:
-            ours = ailing[: run.parameters.max_reindex]
-            self._tell("rebuilt", ", ".join(index.label for index in ours) or "no index")
+            leftovers = [index.label for index in ailing if index.leftover]
+            others = [index.label for index in ailing if not index.leftover][: run.parameters.max_reindex]
+            if leftovers:
+                self._tell("removed", f"leftover of a rebuild: {', '.join(leftovers)}")
+            self._tell("rebuilt", f"index: {', '.join(others)}" if others else "no index")
             return
         treated = await indexes.treat(ailing, run.parameters.max_reindex)
         self._problems += sum(1 for index in treated if index.problem)

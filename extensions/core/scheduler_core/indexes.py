@@ -34,7 +34,7 @@ INDEXES: LiteralString = """
     JOIN pg_am am ON am.oid = x.relam
     JOIN pg_class c ON c.oid = i.indrelid
     JOIN pg_namespace n ON n.oid = x.relnamespace
-    WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%%'
+    WHERE n.nspname NOT IN ('information_schema', 'scheduler') AND n.nspname NOT LIKE 'pg\\_%%'
         AND (NOT i.indisvalid OR pg_relation_size(x.oid) >= %(bytes)s)
     ORDER BY i.indisvalid, pg_relation_size(x.oid) DESC
 """
@@ -126,13 +126,14 @@ class Indexes:
         density = sql.SQL("SELECT avg_leaf_density FROM {}.pgstatindex(%s::oid::regclass)").format(
             sql.Identifier(schema)
         )
-        bloated = []
-        for index in found:
-            if index.valid and index.btree and not self._budget.spent():
-                full = await self._value(density, index.oid)
-                if full is not None and full < 100 - percent:
-                    bloated.append(index)
-        return bloated
+        try:
+            async with self._budget.limits(self._connection):
+                trees = [index for index in found if index.valid and index.btree]
+                return [index for index in trees if await self._value(density, index.oid) < 100 - percent]
+        except errors.QueryCanceled:
+            if not self._budget.spent():
+                raise
+            return []
 
     async def _treat(self, index: Index, watching: AsyncConnection[Any]) -> Treated:
         action = "removed" if index.leftover else "rebuilt"

@@ -21,7 +21,8 @@ UNUSED: LiteralString = """
         SELECT coalesce(stats_reset, pg_postmaster_start_time()) AS since
         FROM pg_stat_database WHERE datname = current_database()
     ) d
-    WHERE s.idx_scan = 0 AND i.indisvalid AND NOT i.indisunique AND NOT i.indisreplident
+    WHERE s.idx_scan = 0 AND s.schemaname <> 'scheduler'
+        AND i.indisvalid AND NOT i.indisunique AND NOT i.indisreplident
         AND pg_relation_size(s.indexrelid) >= %(bytes)s AND d.since < %(before)s
         AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = s.indexrelid)
     ORDER BY 2 DESC
@@ -38,7 +39,8 @@ DUPLICATES: LiteralString = """
         FROM pg_index i
         JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE i.indisvalid AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+        WHERE i.indisvalid AND n.nspname NOT IN ('information_schema', 'scheduler')
+            AND n.nspname NOT LIKE 'pg\\_%'
     ), ranked AS (
         SELECT *, first_value(indexrelid) OVER best AS kept, row_number() OVER best AS place
         FROM candidate

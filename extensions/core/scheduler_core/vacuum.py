@@ -24,7 +24,7 @@ NEEDY: LiteralString = """
         SELECT s.n_dead_tup / (%(rows)s + %(share)s * s.n_live_tup) AS need,
             age(c.relfrozenxid) > current_setting('autovacuum_freeze_max_age')::integer AS old
     ) x
-    WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND (x.need > 1 OR x.old)
+    WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'scheduler' AND (x.need > 1 OR x.old)
     ORDER BY x.old DESC, x.need DESC
 """
 STATE: LiteralString = """
@@ -86,9 +86,7 @@ async def vacuum(
         for number, table in enumerate(tables):
             ctx.progress(number, len(tables), f"tables vacuumed, now {table.label}")
             outcome = await _one(connection, watching, table, budget)
-            ctx.logger.info(
-                "vacuum", table=table.label, dead=outcome.dead, kept=outcome.kept, won=outcome.won
-            )
+            ctx.logger.info(f"vacuumed {outcome}")
             done.append(outcome)
     return done
 

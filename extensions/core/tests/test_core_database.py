@@ -293,3 +293,14 @@ async def test_maintenance_gives_way_to_a_change_of_the_table(
     if kind == "rebuild":
         await run_core(clean, DatabaseParameters())
         assert indexes_of(database, "t") == [("t_same", True)]
+
+
+async def test_the_tables_of_the_daemon_are_not_ours(database: Any, run_core: Any, now: Any) -> None:
+    database.execute("CREATE SCHEMA IF NOT EXISTS scheduler")
+    make_table(database, "scheduler.busy", rows=5000, dead=4000)
+    database.execute("CREATE INDEX a ON scheduler.busy (n); CREATE INDEX b ON scheduler.busy (n)")
+
+    ran = await run_core(clean, DatabaseParameters())
+
+    assert "scheduler." not in ran.message
+    assert ran.result.items_failed == 0
