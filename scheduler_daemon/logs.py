@@ -1,7 +1,8 @@
-"""The daemon's own log: to standard error for people or journals, and into the ledger."""
+"""The daemon's own log: to standard error for people or machines, to journald, and into the ledger."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -11,43 +12,57 @@ from typing import Any
 
 import structlog
 
+from scheduler_daemon import journal
 from scheduler_daemon.model import LogRecord
+from scheduler_daemon.redaction import Redactor
 
 Event = MutableMapping[str, Any]
 LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "error": "ERROR", "critical": "ERROR"}
+KNOWN = frozenset({"event", "logger", "timestamp", "level", "exc_info", "job", "run_id", "recorded"})
 
 
 class LedgerTap:
-    """Copies what the daemon logs to `sink`, once there is one; what runs say is there already."""
+    """Copies what the daemon logs to `sink`, once there is one, and to journald where that listens.
 
-    def __init__(self) -> None:
+    What a run says of itself is `recorded` already, in both. `redactor` hides secrets in all of it.
+    """
+
+    def __init__(self, journald: journal.Journal | None = None) -> None:
         self.sink: Callable[[LogRecord], None] | None = None
+        self.redactor = Redactor()
+        self.journald = journald
 
     def __call__(self, logger: Any, method: str, event: Event) -> Event:
-        sink = self.sink
-        if sink is not None and method != "debug" and not event.pop("recorded", False):
-            known = ("event", "logger", "timestamp", "level", "exc_info", "job", "run_id")
-            fields = {name: value for name, value in event.items() if name not in known}
-            if event.get("exc_info"):
-                fields["traceback"] = traceback.format_exc()
-            sink(
-                LogRecord(
-                    timestamp=time.time(),
-                    level=LEVELS.get(method, "ERROR" if method == "exception" else "INFO"),
-                    module=event.get("logger", "scheduler_daemon"),
-                    message=str(event.get("event", "")),
-                    run_id=event.get("run_id"),
-                    job=event.get("job"),
-                    fields=fields,
-                )
-            )
-        event.pop("recorded", None)
+        recorded = event.pop("recorded", False)
+        if not recorded and (self.journald or (self.sink and method != "debug")):
+            record = self.redactor.record(_record(method, event))
+            if self.sink is not None and method != "debug":
+                self.sink(record)
+            if self.journald is not None:
+                self.journald.send(record)
+        if self.journald is not None:
+            raise structlog.DropEvent
         return event
 
 
+def _record(method: str, event: Event) -> LogRecord:
+    fields = {name: value for name, value in event.items() if name not in KNOWN}
+    if event.get("exc_info"):
+        fields["traceback"] = traceback.format_exc()
+    return LogRecord(
+        timestamp=time.time(),
+        level=LEVELS.get(method, "ERROR" if method == "exception" else "INFO"),
+        module=event.get("logger", "scheduler_daemon"),
+        message=str(event.get("event", "")),
+        run_id=event.get("run_id"),
+        job=event.get("job"),
+        fields=fields,
+    )
+
+
 def configure(*, level: str, as_json: bool) -> LedgerTap:
-    """Set up structlog for this process. Returns the tap, to be given its sink later."""
-    tap = LedgerTap()
+    """Set up structlog for this process. Returns the tap, to be given its sink and its secrets later."""
+    tap = LedgerTap(journal.Journal() if journal.ours() and not as_json else None)
     renderer: Any
     if as_json:
         renderer = structlog.processors.JSONRenderer(default=str)
@@ -62,6 +77,7 @@ def configure(*, level: str, as_json: bool) -> LedgerTap:
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
             tap,
+            _Hide(tap),
             *([structlog.processors.format_exc_info] if as_json else [_quiet_name]),
             renderer,
         ],
@@ -69,9 +85,38 @@ def configure(*, level: str, as_json: bool) -> LedgerTap:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(tap, as_json=as_json))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("scheduler_daemon").setLevel(level)
     return tap
+
+
+class _Hide:
+    """Fields with telling names; what stands in the text is hidden when it is written."""
+
+    def __init__(self, tap: LedgerTap) -> None:
+        self._tap = tap
+
+    def __call__(self, logger: Any, method: str, event: Event) -> Event:
+        kept = {name: event[name] for name in ("exc_info",) if name in event}
+        return {**self._tap.redactor.value(event), **kept}
+
+
+class _Formatter(logging.Formatter):
+    """The last word on every line, also of libraries that log by themselves."""
+
+    def __init__(self, tap: LedgerTap, *, as_json: bool) -> None:
+        super().__init__("%(message)s")
+        self._tap = tap
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        own = record.name.startswith("scheduler_daemon")  # structlog has put the traceback in already
+        line = record.getMessage() if own else super().format(record)
+        if self._as_json and not line.startswith("{"):
+            line = json.dumps({"event": line, "level": record.levelname.lower(), "logger": record.name})
+        return self._tap.redactor.text(line)
 
 
 def _quiet_name(logger: Any, method: str, event: Event) -> Event:

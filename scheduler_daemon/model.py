@@ -9,6 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
+from scheduler_daemon.reporting import (
+    HealthSettings,
+    HeartbeatSettings,
+    MetricsSettings,
+    NotificationSettings,
+)
+
 
 class RunKind(StrEnum):
     CRON = "cron"
@@ -150,9 +157,10 @@ class Settings:
     shutdown_grace: timedelta = timedelta(seconds=30)
     startup_timeout: timedelta = timedelta(minutes=5)
     history: HistorySettings = field(default_factory=HistorySettings)
-    notifications: Mapping[str, Any] = field(default_factory=dict)
-    heartbeat: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    notifications: NotificationSettings = field(default_factory=NotificationSettings)
+    heartbeat: HeartbeatSettings = field(default_factory=HeartbeatSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     scheduler_enabled: bool = True
     jobs: tuple[JobSpec, ...] = ()
     extensions: Mapping[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from scheduler_daemon.config.tree import Node, Place
 def check(root: Node, report: Report) -> None:
     _unique_names(root, report)
     _no_password(root, report)
+    _no_webhook_token(root, report)
     jobs = root.find("scheduler", "jobs")
     if jobs is None or not jobs.items:
         report.warning(root.place, "no jobs are configured: the daemon would only wait")
@@ -39,6 +40,16 @@ def _no_password(root: Node, report: Report) -> None:
         report.error(
             url.place,
             "database.url holds a password in plain text: put ${env:NAME} or ${credential:NAME} there",
+        )
+
+
+def _no_webhook_token(root: Node, report: Report) -> None:
+    """Whoever knows the URL of a Discord webhook can post there."""
+    url = root.find("notifications", "discord")
+    if url and isinstance(url.value, str) and "/webhooks/" in stand_ins(url.text, ""):
+        report.error(
+            url.place,
+            "notifications.discord holds a secret in plain text: put ${env:NAME} or ${credential:NAME} there",
         )
 
 

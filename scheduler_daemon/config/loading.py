@@ -24,11 +24,12 @@ _PLAN = ("timezone", "scheduler")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """A valid configuration, and where each of its values was written."""
+    """A valid configuration, where each of its values was written, and the secrets that it refers to."""
 
     settings: Settings
     warnings: tuple[Problem, ...] = ()
     files: tuple[Path, ...] = ()
+    secrets: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     tree: Node = field(repr=False, compare=False)
 
     def locate(self, where: tuple[str | int, ...]) -> Place:
@@ -56,7 +57,8 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Loaded:
     file = _absolute(path)
     sources = Sources(report)
     written = sources.read(file)
-    root = with_defaults(expand(written, environ, report))
+    secrets: set[str] = set()
+    root = with_defaults(expand(written, environ, report, secrets))
     checked = faults.validate(root, report)
     check(root, report)
     places = folders(file, root, environ, report)
@@ -66,6 +68,7 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Loaded:
         settings=settings(file, root, checked, places, revision_text(written)),
         warnings=report.warnings,
         files=tuple(sources.files),
+        secrets=frozenset(secrets),
         tree=root,
     )
 

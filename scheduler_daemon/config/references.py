@@ -19,12 +19,13 @@ class _MissingError(Exception):
     """A secret that cannot be had; the text says why."""
 
 
-def expand(root: Node, environ: Mapping[str, str], report: Report) -> Node:
+def expand(root: Node, environ: Mapping[str, str], report: Report, secrets: set[str] | None = None) -> Node:
     """The tree with every reference replaced by its secret; `Node.text` keeps what was written.
 
     References are refused where the value makes the plan: a stored revision must tell it by itself.
+    `secrets` gets what was put in.
     """
-    return _References(environ, report).expand(root, ())
+    return _References(environ, report, set() if secrets is None else secrets).expand(root, ())
 
 
 def stand_ins(text: str, stand_in: str) -> str:
@@ -39,9 +40,10 @@ def _allowed(path: tuple[str | int, ...]) -> bool:
 
 
 class _References:
-    def __init__(self, environ: Mapping[str, str], report: Report) -> None:
+    def __init__(self, environ: Mapping[str, str], report: Report, secrets: set[str]) -> None:
         self._environ = environ
         self._report = report
+        self._secrets = secrets
 
     def expand(self, node: Node, path: tuple[str | int, ...]) -> Node:
         if isinstance(node.value, dict):
@@ -71,11 +73,11 @@ class _References:
     def _secret(self, match: re.Match[str]) -> str:
         if match[0] == "$${":
             return "${"
-        match match["kind"]:
-            case "env":
-                return self._variable(match["name"])
-            case "credential":
-                return self._credential(match["name"])
+        read = {"env": self._variable, "credential": self._credential}.get(match["kind"])
+        if read is not None:
+            secret = read(match["name"])
+            self._secrets.add(secret)
+            return secret
         raise _MissingError(
             f"{quoted(match[0])} is no reference: write ${{env:NAME}} or ${{credential:NAME}}, "
             "or $${ for a plain ${"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -16,6 +16,7 @@ from scheduler_daemon.config.report import did_you_mean, quoted
 from scheduler_daemon.cron import CronExpression
 from scheduler_daemon.errors import CronError
 from scheduler_daemon.model import DstGap, DstOverlap, Misfire, OnLost, Overlap
+from scheduler_daemon.reporting import Event
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _LONGEST_SCHEDULE = 1000
@@ -124,10 +125,30 @@ def _or(default: Callable[[], Any]) -> BeforeValidator:
     return BeforeValidator(lambda value: default() if value is None else value)
 
 
-def _off(value: Any) -> dict[str, Any]:
-    if value is None or value is False or value == {}:
-        return {}
-    raise wrong("this version has nothing to configure here: leave it out")
+def _web_url(value: Any) -> str:
+    text = _text(value, 'a URL such as "https://example.org/hook"')
+    if not re.match(r"https?://[^/\s]+", text):
+        raise wrong('must be a URL that starts with "https://" or "http://"')
+    return text
+
+
+def _hours(value: Any) -> tuple[time, time]:
+    text = _text(value, 'hours such as "22:00-07:00"')
+    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)", text)
+    if not found:
+        raise wrong(f'{quoted(text)} are no hours: write "22:00-07:00"')
+    hours = [int(part) for part in found.groups()]
+    if hours[:2] == hours[2:]:
+        raise wrong(f"{quoted(text)} start when they end")
+    return time(hours[0], hours[1]), time(hours[2], hours[3])
+
+
+def _address(value: Any) -> tuple[str, int]:
+    text = _text(value, 'an address such as "127.0.0.1:9464"')
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", text)
+    if not found or not 0 < int(found[2]) < 65536:
+        raise wrong(f'{quoted(text)} is no address: write "127.0.0.1:9464", or "[::1]:9464"')
+    return found[1].strip("[]"), int(found[2])
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -138,7 +159,10 @@ Name = Annotated[str, BeforeValidator(_name)]
 Path = Annotated[str | None, BeforeValidator(_path)]
 Names = Annotated[tuple[Name, ...], Field(strict=False), _or(tuple)]
 Free = Annotated[dict[str, Any], _or(dict)]
-Off = Annotated[dict[str, Any], BeforeValidator(_off)]
+WebUrl = Annotated[str, BeforeValidator(_web_url)]
+Hours = Annotated[tuple[time, time], BeforeValidator(_hours)]
+Address = Annotated[tuple[str, int], BeforeValidator(_address)]
+Events = Annotated[tuple[Annotated[Event, _one_of(Event)], ...], Field(strict=False)]
 
 
 class Section(BaseModel):
@@ -220,6 +244,34 @@ class Logs(Section):
     keep: Positive = timedelta(days=30)
 
 
+class Notifications(Section):
+    discord: WebUrl | None = None
+    webhook: WebUrl | None = None
+    command: Annotated[tuple[str, ...], Field(strict=False), _or(tuple)] = ()
+    events: Events | None = None
+    urgent: Annotated[Events, _or(tuple)] = ()
+    quiet_hours: Hours | None = None
+    group_for: Duration = timedelta(seconds=10)
+    remind_after: Positive = timedelta(hours=24)
+    late_after: Positive = timedelta(minutes=5)
+    database_away_after: Positive = timedelta(minutes=1)
+
+
+class Heartbeat(Section):
+    url: WebUrl | None = None
+    every: Positive = timedelta(minutes=1)
+    job_urls: Annotated[dict[str, WebUrl], _or(dict)] = Field(default_factory=dict)
+
+
+class Health(Section):
+    database_away_after: Positive = timedelta(minutes=5)
+    degraded_jobs: bool = False
+
+
+class Metrics(Section):
+    listen: Address | None = None
+
+
 class Root(Section):
     """The whole configuration, its includes merged."""
 
@@ -234,7 +286,8 @@ class Root(Section):
     startup_timeout: Positive = timedelta(minutes=5)
     history: Annotated[History, _or(dict)] = History()
     logs: Annotated[Logs, _or(dict)] = Logs()
-    notifications: Off = Field(default_factory=dict)
-    heartbeat: Off = Field(default_factory=dict)
-    metrics: Off = Field(default_factory=dict)
+    notifications: Annotated[Notifications, _or(dict)] = Notifications()
+    heartbeat: Annotated[Heartbeat, _or(dict)] = Heartbeat()
+    health: Annotated[Health, _or(dict)] = Health()
+    metrics: Annotated[Metrics, _or(dict)] = Metrics()
     scheduler: Annotated[Scheduler, _or(dict)] = Scheduler()

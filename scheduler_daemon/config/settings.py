@@ -20,6 +20,14 @@ from scheduler_daemon.model import (
     Settings,
     WorkerSettings,
 )
+from scheduler_daemon.reporting import (
+    Event,
+    HealthSettings,
+    HeartbeatSettings,
+    MetricsSettings,
+    NotificationSettings,
+    QuietHours,
+)
 
 _MERGED = ("dst", "parameters")
 
@@ -79,15 +87,26 @@ def settings(file: Path, root: Node, checked: Root, places: Folders, text: str) 
             max_per_job=checked.history.max_per_job,
             keep_logs=checked.logs.keep,
         ),
-        notifications=checked.notifications,
-        heartbeat=checked.heartbeat,
-        metrics=checked.metrics,
+        notifications=_notifications(checked),
+        heartbeat=HeartbeatSettings(**checked.heartbeat.model_dump()),
+        health=HealthSettings(**checked.health.model_dump()),
+        metrics=MetricsSettings(**checked.metrics.model_dump()),
         scheduler_enabled=checked.scheduler.enabled,
         jobs=job_specs(root, checked),
         extensions=checked.extensions,
         revision=hashlib.sha256(text.encode()).hexdigest(),
         revision_text=text,
     )
+
+
+def _notifications(checked: Root) -> NotificationSettings:
+    given = checked.notifications
+    values: dict[str, Any] = {name: getattr(given, name) for name in type(given).model_fields}
+    hours = values.pop("quiet_hours")
+    values["quiet"] = QuietHours(start=hours[0], end=hours[1], zone=checked.timezone) if hours else None
+    values["events"] = frozenset(Event if given.events is None else given.events)
+    values["urgent"] = frozenset(given.urgent)
+    return NotificationSettings(**values)
 
 
 def job_specs(root: Node, checked: Root) -> tuple[JobSpec, ...]:

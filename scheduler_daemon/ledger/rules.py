@@ -93,7 +93,7 @@ class Arbiter:
     def _extend(self, claim: Claim, entry: Entry, span: _Span, blocker: UUID | None) -> None:
         key = f"{entry.status}:{entry.reason}:{blocker or ''}"
         if entry.planned and span.key == key:
-            span.extend(entry, self.decision)
+            span.extend(claim.job, entry, self.decision)
             return
         run = NewRun(
             id=new_run_id(),
@@ -128,11 +128,13 @@ class _Span:
     def begin(self, run: NewRun, key: str) -> None:
         self.run, self.key, self._row = run.id, key, run
 
-    def extend(self, entry: Entry, decision: Decision) -> None:
+    def extend(self, job: str, entry: Entry, decision: Decision) -> None:
         """One row, or one extension of it, in each batch: an UPDATE takes a row only once."""
         assert self.run is not None
         if self._row is None:
-            self._row = SpanExtension(run=self.run, last=entry.last, count=0)
+            self._row = SpanExtension(
+                run=self.run, last=entry.last, count=0, job=job, status=entry.status, reason=entry.reason
+            )
             decision.extensions.append(self._row)
         self._row.last = entry.last
         self._row.count += entry.count

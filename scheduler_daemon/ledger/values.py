@@ -141,9 +141,14 @@ class NewRun:
 
 @dataclass(kw_only=True, slots=True)
 class SpanExtension:
+    """`count` more instants, up to `last`, for the row `run`, which is of that job and status."""
+
     run: UUID
     last: datetime
     count: int
+    job: str = ""
+    status: RunStatus = RunStatus.MISSED
+    reason: str | None = None
 
 
 @dataclass(kw_only=True, slots=True)

@@ -50,7 +50,7 @@ class Pulse:
         parts = [*dispatcher.readiness.hold.values(), _next_fire(house, house.clock.now())]
         if not house.ready:
             parts.insert(0, "startup jobs are running")
-        return f"{'; '.join(parts)}; {len(pool.running)} running, {dispatcher.waiting} waiting"
+        return f"{'; '.join(parts)}; {len(pool.running)} running, {len(dispatcher.waiting)} waiting"
 
 
 def _next_fire(house: House, now: datetime) -> str:

@@ -15,7 +15,7 @@ import structlog
 from scheduler_daemon.clock import Clock
 from scheduler_daemon.errors import DatabaseUnavailableError, OtherRevisionError
 from scheduler_daemon.ledger.claims import Claims, Granted
-from scheduler_daemon.ledger.values import NewRun, StoredRun, new_run_id
+from scheduler_daemon.ledger.values import Decision, NewRun, StoredRun, new_run_id
 from scheduler_daemon.model import JobSpec, Overlap, RunKind, RunStatus
 from scheduler_daemon.runner.book import Book
 from scheduler_daemon.runner.claiming import claims_of
@@ -59,6 +59,7 @@ class Dispatcher:
         self.turning: asyncio.Task[Any] | None = None
         self.before_turn: Callable[[], None] = lambda: None
         self.on_cancel: Callable[[list[UUID]], None] = lambda ids: None
+        self.on_decided: Callable[[Decision], None] = lambda decision: None
         self._claims = claims
         self._pool = pool
         self._clock = clock
@@ -220,6 +221,7 @@ class Dispatcher:
         self._hand_over(decision.runs(), granted.token)
         if decision.to_cancel:
             self.on_cancel(decision.to_cancel)
+        self.on_decided(decision)
         return stale
 
     def _hand_over(self, runs: Sequence[NewRun], token: UUID) -> None:

@@ -20,7 +20,8 @@ from scheduler_daemon.ledger.outcomes import Outcomes
 from scheduler_daemon.ledger.presence import Node, Presence
 from scheduler_daemon.ledger.values import NodeIdentity, StoredRun
 from scheduler_daemon.model import HistorySettings, RunStatus
-from scheduler_daemon.runner.runner import Runner, retry_of_stored
+from scheduler_daemon.runner.retries import retry_of_stored
+from scheduler_daemon.runner.runner import Runner
 
 HEARTBEAT_S = 5.0
 SILENCE = timedelta(seconds=30)
@@ -197,9 +198,11 @@ class Guardian:
             specs = ((run, book.spec(run.job)) for run in running)
             retries = [r for run, spec in specs if spec is not None and (r := retry_of_stored(spec, run))]
             lost = await self._books.presence.declare_lost(running, retries, reason=reason, message=message)
+            again = {retry.of for retry in retries}
             for run in running:
                 if run.id in lost:
                     log.warning("run lost", job=run.job, run_id=str(run.id), why=message)
+                    self._runner.lost(run, reason=reason, message=message, final=str(run.id) not in again)
             for retry in retries:
                 self._runner.dispatcher.waiting.add(retry.concurrency)
         if queued:

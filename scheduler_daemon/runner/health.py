@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from statistics import median
 
 from scheduler_daemon.model import Outcome, RunStatus
@@ -51,6 +51,11 @@ class Health:
                 )
                 found.append(order)
         return found
+
+    @property
+    def hanging(self) -> Mapping[str, str]:
+        """Jobs, and since when a run of theirs goes on beyond all measure."""
+        return self._hanging
 
     def degraded(self, job: str) -> str | None:
         return self._hanging.get(job) or self._bad.get(job)

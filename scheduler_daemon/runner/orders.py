@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from scheduler_daemon.ledger.outcomes import Ending, Start
-from scheduler_daemon.model import JobSpec, LogRecord, RunKind
+from scheduler_daemon.ledger.values import NewRun, SpanExtension
+from scheduler_daemon.model import JobSpec, LogRecord, Outcome, RunKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,3 +56,29 @@ class RunEvents(Protocol):
     def progress(self, order: RunOrder, progress: Mapping[str, Any]) -> None: ...
     def sql_must_end(self, order: RunOrder) -> None: ...
     def free(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndedRun:
+    """A run whose outcome is recorded (while the database is away: on disk). Not `final`: a retry follows."""
+
+    job: str
+    kind: RunKind
+    outcome: Outcome
+    final: bool
+
+
+class RunWatcher:
+    """Somebody besides the ledger who hears of runs, in memory, whether or not the database is there."""
+
+    def run_started(self, order: RunOrder, start: Start) -> None:
+        """A worker has begun."""
+
+    def run_logged(self, record: LogRecord) -> None:
+        """A line of a run, or one that says how it ended."""
+
+    def run_ended(self, run: EndedRun) -> None:
+        """A run of a worker's, or one that was found lost."""
+
+    def not_run(self, spans: Sequence[NewRun | SpanExtension]) -> None:
+        """Planned instants that were skipped or missed: new rows, and rows that cover `count` more."""

@@ -14,30 +14,33 @@ import structlog
 from scheduler_daemon.errors import SchedulerError
 from scheduler_daemon.ledger.outcomes import Ending, Outcomes, Start
 from scheduler_daemon.ledger.presence import Presence
-from scheduler_daemon.ledger.values import Retry, StoredRun, new_run_id
-from scheduler_daemon.model import JobSpec, LogRecord, OnLost, Outcome, RunKind, RunStatus
+from scheduler_daemon.ledger.values import Decision, NewRun, SpanExtension, StoredRun
+from scheduler_daemon.model import LogRecord, Outcome, RunKind, RunStatus
+from scheduler_daemon.redaction import Redactor
 from scheduler_daemon.runner.dispatcher import Dispatcher
 from scheduler_daemon.runner.health import Health
-from scheduler_daemon.runner.orders import RunOrder
+from scheduler_daemon.runner.orders import EndedRun, RunOrder, RunWatcher
 from scheduler_daemon.runner.pool import Pool
 from scheduler_daemon.runner.recorder import Recorder
+from scheduler_daemon.runner.retries import retry_of
 from scheduler_daemon.runner.streams import Streams
 
-RERUNS = 3
+NOT_RUN = (RunStatus.SKIPPED, RunStatus.MISSED)
 log = structlog.get_logger(__name__)
 
 
 class Runner:
     """Hears everything of every run (RunEvents), and passes it on to those whom it concerns.
 
-    `on_ended(order, outcome)` is called once the outcome is recorded.
+    What jobs say passes the `redactor` before anybody sees it.
     """
 
     def __init__(self, *, recorder: Recorder, outcomes: Outcomes, presence: Presence) -> None:
         self.streams = Streams()
         self.health = Health()
         self.recorder = recorder
-        self.on_ended: Callable[[RunOrder, Outcome], None] = lambda order, outcome: None
+        self.watchers: list[RunWatcher] = []
+        self.redactor = Redactor()
         self._so_far: dict[str, dict[str, Mapping[str, Any]]] = {}
         self.startup_messages: dict[str, str] = {}
         self.pool: Pool
@@ -53,13 +56,17 @@ class Runner:
         """The pool and the dispatcher tell this runner, which needs them too."""
         self.pool, self.dispatcher = pool, dispatcher
         dispatcher.on_cancel = lambda ids: self._spawn(self._cancel_all(ids))
+        dispatcher.on_decided = self._decided
 
     def started(self, order: RunOrder, start: Start) -> None:
         self.recorder.started(start, order)
+        for watcher in self.watchers:
+            watcher.run_started(order, start)
         self._tell(order, "started", {"event": "started", "at": start.at, "worker_pid": start.worker_pid})
 
     def ended(self, order: RunOrder, ending: Ending) -> None:
-        outcome = ending.outcome
+        outcome = self.redactor.outcome(ending.outcome)
+        ending = replace(ending, outcome=outcome)
         if (retry := retry_of(order, outcome)) is not None:
             ending = replace(ending, retry=retry)
         self._say(order, outcome)
@@ -68,17 +75,18 @@ class Runner:
         self.recorder.ended(ending)
 
     def logged(self, order: RunOrder, record: LogRecord) -> None:
-        self.recorder.logged(record)
+        record = self.redactor.record(record)
+        self._log(record)
         if self.streams:
             self._publish(order, {"event": "log", **_log_event(record)})
 
     def step(self, order: RunOrder, step: Mapping[str, Any]) -> None:
         event = {k: v for k, v in step.items() if k not in ("t", "id")}
-        self._tell(order, f"step {step['name']}", {"event": "step", **event})
+        self._tell(order, f"step {step['name']}", {"event": "step", **self.redactor.value(event)})
 
     def progress(self, order: RunOrder, progress: Mapping[str, Any]) -> None:
         event = {k: v for k, v in progress.items() if k not in ("t", "id")}
-        self._tell(order, "progress", {"event": "progress", **event})
+        self._tell(order, "progress", {"event": "progress", **self.redactor.value(event)})
 
     def so_far(self, run_id: str) -> list[Mapping[str, Any]]:
         """For a watcher who comes late: start, each step and the progress of a running run, as they stand."""
@@ -162,8 +170,20 @@ class Runner:
             if order.kind is RunKind.STARTUP:
                 said = ending.outcome.message or ending.outcome.error or ""
                 self.startup_messages[order.spec.name] = f"{ending.outcome.status.value}: {said}".strip(": ")
-            self.on_ended(order, ending.outcome)
+            self._tell_end(order.spec.name, order.kind, ending.outcome, final=ending.retry is None)
             self._let_waiters_go(order.id)
+
+    def lost(self, run: StoredRun, *, reason: str, message: str, final: bool) -> None:
+        """A run that somebody left behind, found and recorded as lost."""
+        outcome = Outcome(
+            run_id=str(run.id), status=RunStatus.LOST, finished_at=time.time(), reason=reason, error=message
+        )
+        self._tell_end(run.job, run.kind, outcome, final=final)
+
+    def _tell_end(self, job: str, kind: RunKind, outcome: Outcome, *, final: bool) -> None:
+        ended = EndedRun(job=job, kind=kind, outcome=outcome, final=final)
+        for watcher in self.watchers:
+            watcher.run_ended(ended)
 
     def _let_waiters_go(self, run_id: str) -> None:
         for waiter in self._waiters.pop(run_id, ()):
@@ -187,9 +207,21 @@ class Runner:
             job=order.spec.name,
             fields=fields,
         )
-        self.recorder.logged(record)
+        self._log(record)
         if level == "ERROR":
             log.warning(record.message, job=order.spec.name, run_id=order.id, recorded=True, **fields)
+
+    def _log(self, record: LogRecord) -> None:
+        self.recorder.logged(record)
+        for watcher in self.watchers:
+            watcher.run_logged(record)
+
+    def _decided(self, decision: Decision) -> None:
+        spans: list[NewRun | SpanExtension] = [run for run in decision.inserts if run.status in NOT_RUN]
+        spans += decision.extensions
+        if spans:
+            for watcher in self.watchers:
+                watcher.not_run(spans)
 
     def _tell(self, order: RunOrder, key: str, event: Mapping[str, Any]) -> None:
         self._so_far.setdefault(order.id, {})[key] = event
@@ -211,43 +243,6 @@ class Runner:
             log.warning("could not be done", why=str(error))
         except Exception:
             log.exception("internal error")
-
-
-def retry_of(order: RunOrder, outcome: Outcome) -> Retry | None:
-    """The run that follows a failed one, if its job asks for it: `retry_delay`, doubled each time."""
-    return _retry(
-        order.spec,
-        outcome.status,
-        (order.id, order.scope, order.attempt, str(order.first_run) if order.first_run else None),
-    )
-
-
-def retry_of_stored(spec: JobSpec, run: StoredRun) -> Retry | None:
-    """The same for a run that was found lost."""
-    first = str(run.first_run) if run.first_run else None
-    return _retry(spec, RunStatus.LOST, (str(run.id), run.scope, run.attempt, first))
-
-
-def _retry(spec: JobSpec, status: RunStatus, run: tuple[str, str, int, str | None]) -> Retry | None:
-    run_id, scope, attempt, first = run
-    if status is RunStatus.LOST:
-        wanted = spec.on_lost is OnLost.RERUN and attempt <= max(spec.retries, RERUNS)
-        delay = 0.0
-    else:
-        wanted = status in (RunStatus.FAILED, RunStatus.TIMED_OUT) and attempt <= spec.retries
-        delay = spec.retry_delay.total_seconds() * 2 ** (attempt - 1)
-    if not wanted:
-        return None
-    return Retry(
-        id=str(new_run_id()),
-        of=run_id,
-        job=spec.name,
-        scope=scope,
-        concurrency=spec.concurrency_key,
-        attempt=attempt + 1,
-        first_run=first or run_id,
-        not_before=time.time() + delay,
-    )
 
 
 def _level(outcome: Outcome) -> str:

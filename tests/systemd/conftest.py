@@ -108,7 +108,9 @@ class Box:
     def run(self, *command: str, user: str | None = None, **options: object) -> str:
         """What the command prints; it must succeed."""
         done = self.try_run(*command, user=user, **options)
-        assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, (
+            f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}\n{self._last_words()}"
+        )
         return done.stdout.strip()
 
     def make(self, target: str, source: str = str(ROOT)) -> subprocess.CompletedProcess[str]:
@@ -117,6 +119,9 @@ class Box:
         return self.try_run(
             *offline, "make", "--no-print-directory", "-C", source, target, f"PYTHON={PYTHON}"
         )
+
+    def _last_words(self) -> str:
+        return self.try_run("journalctl", "-q", "--no-pager", "-n", "30", "-u", "scheduler-daemon").stdout
 
     def write(self, path: str, text: str) -> None:
         self.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && cat >"$1"', "sh", path, input=text)

@@ -132,7 +132,29 @@ VALUES = [
     ),
     ("database: {url: }", '1:17: database.url must be a URL such as "postgresql://host/name", not nothing'),
     ("extensions: {web: 5}", "1:19: extensions.web must be a mapping, not the number 5"),
-    ("metrics: {port: 1}", "1:10: metrics: this version has nothing to configure here: leave it out"),
+    ("metrics: {port: 1}", '1:11: unknown key "port" in metrics'),
+    (
+        "metrics: {listen: 9464}",
+        '1:19: metrics.listen must be an address such as "127.0.0.1:9464", not the number 9464 ("9464" in quotes is text)',
+    ),
+    (
+        'metrics: {listen: "localhost"}',
+        '1:20: metrics.listen: "localhost" is no address: write "127.0.0.1:9464", or "[::1]:9464"',
+    ),
+    ("heartbeat: {url: example.org}", '1:18: heartbeat.url: must be a URL that starts with "https://" or "http://"'),
+    (
+        "notifications: {quiet_hours: 22-7}",
+        '1:30: notifications.quiet_hours: "22-7" are no hours: write "22:00-07:00"',
+    ),
+    (
+        "notifications: {events: [faled]}",
+        '1:26: notifications.events[0]: "faled" is not one of failed, recovered, late, missed, empty, hanging, '
+        'degraded, database, disk (did you mean "failed"?)',
+    ),
+    (
+        "notifications: {discord: https://discord.example/api/webhooks/1/abc}",
+        "1:26: notifications.discord holds a secret in plain text: put ${env:NAME} or ${credential:NAME} there",
+    ),
     ("scheduler: {enabled: maybe}", '1:22: scheduler.enabled must be true or false, not the text "maybe"'),
     (
         "scheduler: {defaults: {schedule: x}}",

@@ -85,7 +85,11 @@ class Parts:
         ]
         book = Book(jobs={s.name: PlannedJob(spec=s, table=timetable(s), watermark=NOON) for s in self.jobs})
         self.dispatcher = SimpleNamespace(
-            turned_at=0.0, turning=None, waiting=2, hold=self.hold, poke=self._poke
+            turned_at=0.0,
+            turning=None,
+            waiting=[1, 2],
+            readiness=SimpleNamespace(hold=self.hold),
+            poke=self._poke,
         )
         self.engine = SimpleNamespace(turned_at=0.0)
         self.house: Any = SimpleNamespace(
