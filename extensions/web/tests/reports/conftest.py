@@ -132,9 +132,9 @@ def _parse(request: BaseHTTPRequestHandler, body: bytes) -> Message:
     head = f"Content-Type: {request.headers['Content-Type']}\r\nMIME-Version: 1.0\r\n\r\n".encode()
     form = message_from_bytes(head + body, policy=policy.HTTP)
     found = Message({}, {}, {})
-    for part in form.iter_parts():  # type: ignore[attr-defined]  # a multipart message has it
-        name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
+    for part in form.iter_parts():
+        name = str(part.get_param("name", header="content-disposition"))
+        content: Any = part.get_payload(decode=True)
         if name == "payload_json":
             found.payload = json.loads(content)
         else:
@@ -292,6 +292,7 @@ def make_context(database: str, tmp_path: Path) -> Callable[..., Context]:
 def png_size() -> Callable[[bytes], tuple[int, int]]:
     def size(content: bytes) -> tuple[int, int]:
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
-        return struct.unpack(">II", content[16:24])  # type: ignore[return-value]
+        width, height = struct.unpack(">II", content[16:24])
+        return width, height
 
     return size
