@@ -39,6 +39,7 @@ from scheduler_daemon.logs import LedgerTap
 from scheduler_daemon.maintenance import reach
 from scheduler_daemon.model import Catalogue, JobSpec, Settings
 from scheduler_daemon.operations import House, Operations
+from scheduler_daemon.operations.lookout import JournalLines, Lookout
 from scheduler_daemon.operations.pulse import Pulse
 from scheduler_daemon.runner.book import Book
 from scheduler_daemon.runner.dispatcher import Dispatcher
@@ -126,6 +127,8 @@ class Daemon:
         embedded = url != jobs_url
 
         async def prepare(loaded: Loaded, start: bool = False) -> Edition:
+            self._tap.redactor.learn(loaded.secrets)
+
             usable = Catalogue()
 
             async def accept(catalogue: Catalogue) -> None:
@@ -190,6 +193,7 @@ class Daemon:
         await runner.recorder.start()
         self._exits.push_async_callback(runner.recorder.stop)
         self._tap.sink = runner.recorder.logged
+        lookout = await self._look_out(house)
         await self._settle_accounts(operations)
         await runner.pool.start()
         self._exits.push_async_callback(self._stop_runs)
@@ -202,12 +206,24 @@ class Daemon:
         startup = StartupRuns(house.edition.bindings, dispatcher, runner)
         await startup.hand_out(house.clock.now())
         await self._start_loops(dispatcher)
+        await lookout.watch()
         systemd.notify(status=f"running {len(startup)} startup jobs", extend=settings.startup_timeout)
         await startup.ended(settings.startup_timeout, self._stop)
         if not self._stop.is_set():
             house.ready = True
             systemd.notify(ready=True)
             self._announce(house)
+
+    async def _look_out(self, house: House) -> Lookout:
+        """Those outside hear of everything from here on, also of what an earlier daemon left behind."""
+        house.runner.redactor = self._tap.redactor
+        if self._tap.journald is not None:
+            house.runner.watchers.append(JournalLines(self._tap.journald))
+        lookout = Lookout(house, self._tap)
+        await lookout.start()
+        self._exits.push_async_callback(lookout.stop)
+        house.notifier = lookout.notifier
+        return lookout
 
     async def _start_loops(self, dispatcher: Dispatcher) -> None:
         house = self._house

@@ -27,9 +27,9 @@ Ping = tuple[str, str]
 
 
 class Heartbeat:
-    """`troubles()` says why the daemon is unwell; empty: it is well."""
+    """`troubles()` says why the daemon is unwell; empty: it is well; None: it has no say."""
 
-    def __init__(self, settings: HeartbeatSettings, troubles: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, settings: HeartbeatSettings, troubles: Callable[[], Sequence[str] | None]) -> None:
         self._settings = settings
         self._troubles = troubles
         self._lines: dict[str, _Line] = {}
@@ -67,7 +67,8 @@ class Heartbeat:
     async def _beat(self, url: str) -> None:
         while True:
             troubles = self._troubles()
-            self._ping(url, ("fail" if troubles else "", "\n".join(troubles)))
+            if troubles is not None:
+                self._ping(url, ("fail" if troubles else "", "\n".join(troubles)))
             await asyncio.sleep(self._settings.every.total_seconds())
 
     def _ping(self, url: str, ping: Ping) -> None:

@@ -42,7 +42,7 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """`lines` are for people, `notices` (50 of `total` at most) for programs; `level`: bad, doubtful, good."""
+    """`lines` are for people, `notices` (50 of `total` at most) for programs. `level`: bad, doubtful, good"""
 
     node: str
     at: float

@@ -15,6 +15,7 @@ from scheduler_daemon.ledger.history import History
 from scheduler_daemon.ledger.plans import Plans
 from scheduler_daemon.ledger.presence import Presence
 from scheduler_daemon.ledger.values import NodeIdentity
+from scheduler_daemon.notify.notifier import Notifier
 from scheduler_daemon.runner.book import Book
 from scheduler_daemon.runner.guardian import Guardian
 from scheduler_daemon.runner.plane import JobPlane
@@ -47,6 +48,7 @@ class House:
     database: str
     jobs_database_url: str
     prepare: Callable[[Loaded], Awaitable[Edition]]
+    notifier: Notifier | None = None
     ready: bool = False
     turning: asyncio.Lock = field(default_factory=asyncio.Lock)
     warnings: list[str] = field(default_factory=list)

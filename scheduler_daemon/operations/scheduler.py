@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Awaitable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,12 +17,11 @@ from scheduler_daemon.errors import ConfigurationError, DatabaseUnavailableError
 from scheduler_daemon.ledger.audit import Audit, AuditedJob
 from scheduler_daemon.ledger.history import Actor
 from scheduler_daemon.ledger.presence import Node, Revision
+from scheduler_daemon.operations import health
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.operations.values import NodeView, RevisionView, Status, WorkerView
 from scheduler_daemon.operations.views import find_spec
 from scheduler_daemon.runner.planning import Outage
-
-LATE = timedelta(seconds=5)
 
 
 class SchedulerOperations:
@@ -35,7 +34,7 @@ class SchedulerOperations:
         house, now = self._house, self._house.clock.now()
         pool, dispatcher = house.runner.pool, house.runner.dispatcher
         settings = house.edition.settings
-        oldest, oldest_job = self._oldest_unhandled(now)
+        oldest, oldest_job = health.oldest_unhandled(house, now)
         return Status(
             version=__version__,
             pid=house.node.pid,
@@ -68,34 +67,11 @@ class SchedulerOperations:
 
     def degraded(self) -> list[str]:
         """Every reason why something is not as it should be."""
-        house = self._house
-        reasons = list(house.runner.dispatcher.readiness.hold.values())
-        if house.gateway.away_since is not None:
-            reasons.append(f"database away since {house.gateway.away_since:%Y-%m-%d %H:%M:%S} UTC")
-        reasons += [
-            f'extension "{extension.name}" is unavailable: {extension.error}'
-            for extension in house.edition.catalogue.extensions
-            if extension.error
-        ]
-        for binding in house.edition.bindings:
-            if binding.reason is not None:
-                reasons.append(f'job "{binding.job.name}" is unavailable: {binding.reason}')
-            if why := house.runner.health.degraded(binding.job.name):
-                reasons.append(f'job "{binding.job.name}": {why}')
-        if house.runner.recorder.disk_low:
-            reasons.append(f"disk nearly full: {house.guardian.disk_free / 1e6:.0f} MB free")
-        return reasons + house.warnings
+        return health.degraded(self._house)
 
     def unhealthy(self) -> list[str]:
-        """Why the daemon cannot do its work at all; one unwell job is no such reason."""
-        house = self._house
-        reasons = list(house.runner.dispatcher.readiness.hold.values())
-        if not house.ready:
-            reasons.append("startup jobs are still running")
-        oldest, job = self._oldest_unhandled(house.clock.now())
-        if oldest is not None:
-            reasons.append(f'"{job}" was due at {oldest:%Y-%m-%d %H:%M:%S} UTC and nothing has become of it')
-        return reasons
+        """Why the daemon cannot do its work at all."""
+        return health.unhealthy(self._house)
 
     async def revisions(self, limit: int) -> list[RevisionView]:
         """Newest first."""
@@ -177,15 +153,6 @@ class SchedulerOperations:
         house.runner.pool.refresh(edition.settings.workers)
         house.engine.set_plan(house.book.tables())
         dispatcher.readiness.release("other_revision")
-
-    def _oldest_unhandled(self, now: datetime) -> tuple[datetime | None, str | None]:
-        """The oldest instant that is due for more than 5 s and has no disposition yet."""
-        found: tuple[datetime, str] | None = None
-        for job in self._house.book.jobs.values():
-            instant = job.table.next_after(job.watermark)
-            if instant is not None and instant < now - LATE and (found is None or instant < found[0]):
-                found = (instant, job.spec.name)
-        return found if found is not None else (None, None)
 
     def _nodes(self) -> Sequence[NodeView]:
         return [
