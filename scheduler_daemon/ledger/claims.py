@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 from scheduler_daemon.database.gateway import Connection, Gateway
 from scheduler_daemon.errors import OtherRevisionError
-from scheduler_daemon.ledger.rules import Arbiter
+from scheduler_daemon.ledger.rules import Arbiter, admit, whose_turn
 from scheduler_daemon.ledger.sql import as_rows, sql
 from scheduler_daemon.ledger.values import (
     Claim,
@@ -83,17 +83,12 @@ class Claims:
             await connection.execute(sql("lock_key"), {"key": run.concurrency})
             _, live, now = await self._lock(connection, {run.concurrency})
             others = () if concurrent else live.get(run.concurrency, ())
-            active = [r for r in others if r.waiting != "retry" and r.meets(run.scope)]
-            if active and run.waiting is None:
-                if not queue:
-                    return UUID(int=0), active[0].id
-                run.waiting, run.blocked_by = "overlap", active[0].id
-            elif run.waiting is None and capacity <= 0:
-                run.waiting = "worker"
-            run.status = RunStatus.QUEUED if run.waiting else RunStatus.RUNNING
+            blocker = admit(run, others, queue=queue, capacity=capacity)
+            if not run.status.live:
+                return UUID(int=0), blocker
             token = uuid4()
             await self._write(connection, Decision(inserts=[run]), token, now)
-        return token, active[0].id if active else None
+        return token, blocker
 
     async def start_next(
         self,
@@ -110,22 +105,14 @@ class Claims:
             return []
         async with self._gateway.connection() as connection:
             _, live, now = await self._lock(connection, set(wanted))
-            busy = {k: [r for r in runs if r.waiting not in ("overlap", "retry")] for k, runs in live.items()}
             cursor = await connection.execute(
                 sql("next_waiting"), {"keys": wanted, "now": now, "node": self._node.id}
             )
-            chosen: dict[UUID, StoredRun] = {}
-            for row in await cursor.fetchall():
-                run = stored(row)
-                if not eligible(run.job, run.scope):
-                    continue
-                before = busy.setdefault(run.concurrency, [])
-                if concurrent(run.job) or not any(other.meets(run.scope) for other in before):
-                    before.append(LiveRun(run.id, run.job, run.kind, RunStatus.RUNNING, scope=run.scope))
-                    chosen[run.id] = run
+            waiting = [run for run in map(stored, await cursor.fetchall()) if eligible(run.job, run.scope)]
+            chosen = whose_turn(waiting, live, concurrent)
             token = uuid4()
-            started = await self._start(connection, list(chosen), token)
-        return [(run, token) for run in chosen.values() if run.id in started]
+            started = await self._start(connection, [run.id for run in chosen], token)
+        return [(run, token) for run in chosen if run.id in started]
 
     async def keys_waiting(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys under which something still waits, for its turn or for its time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from scheduler_daemon.ledger.values import (
@@ -13,6 +13,7 @@ from scheduler_daemon.ledger.values import (
     NewRun,
     ScheduleState,
     SpanExtension,
+    StoredRun,
     new_run_id,
 )
 from scheduler_daemon.model import Overlap, RunKind, RunStatus
@@ -160,6 +161,38 @@ def overlap_verdict(overlap: Overlap, kind: RunKind, live: list[LiveRun]) -> tup
     if not someone_waits and (overlap is Overlap.QUEUE or only_yielding):
         return RunStatus.QUEUED, blocker
     return RunStatus.SKIPPED, blocker
+
+
+def admit(run: NewRun, live: Sequence[LiveRun], *, queue: bool, capacity: int) -> UUID | None:
+    """Let a run outside the plan in, or not: its status and what it waits for are set.
+
+    Returns the live run that it collides with, if any; unless `queue`, it is not let in then.
+    """
+    active = [other for other in live if other.waiting != "retry" and other.meets(run.scope)]
+    if active and run.waiting is None:
+        if not queue:
+            run.status = RunStatus.SKIPPED
+            return active[0].id
+        run.waiting, run.blocked_by = "overlap", active[0].id
+    elif run.waiting is None and capacity <= 0:
+        run.waiting = "worker"
+    run.status = RunStatus.QUEUED if run.waiting else RunStatus.RUNNING
+    return active[0].id if active else None
+
+
+def whose_turn(
+    waiting: Iterable[StoredRun], live: Mapping[str, list[LiveRun]], concurrent: Callable[[str], bool]
+) -> list[StoredRun]:
+    """Those that may start now, first come, first served: at most one a key and scope, unless the job's
+    runs may be `concurrent`."""
+    busy = {key: [r for r in runs if r.waiting not in ("overlap", "retry")] for key, runs in live.items()}
+    chosen: list[StoredRun] = []
+    for run in waiting:
+        before = busy.setdefault(run.concurrency, [])
+        if concurrent(run.job) or not any(other.meets(run.scope) for other in before):
+            before.append(LiveRun(run.id, run.job, run.kind, RunStatus.RUNNING, scope=run.scope))
+            chosen.append(run)
+    return chosen
 
 
 def _refused(entry: Entry, enabled: bool, unavailable: str | None) -> Entry:
