@@ -13,20 +13,21 @@ RERUNS = 3
 
 def retry_of(order: RunOrder, outcome: Outcome) -> Retry | None:
     """The run that follows a failed one, if its job asks for it: `retry_delay`, doubled each time."""
-    return _retry(
-        order.spec,
-        outcome.status,
-        (order.id, order.scope, order.attempt, str(order.first_run) if order.first_run else None),
-    )
+    first = str(order.first_run) if order.first_run else None
+    run = (order.id, order.scope, order.attempt, first)
+    return _retry(order.spec, outcome.status, run, outcome.finished_at)
 
 
-def retry_of_stored(spec: JobSpec, run: StoredRun) -> Retry | None:
-    """The same for a run that was found lost."""
+def retry_of_stored(spec: JobSpec, run: StoredRun, at: float | None = None) -> Retry | None:
+    """The same for a run that was found lost: now, or `at` (Unix seconds)."""
     first = str(run.first_run) if run.first_run else None
-    return _retry(spec, RunStatus.LOST, (str(run.id), run.scope, run.attempt, first))
+    found_at = time.time() if at is None else at
+    return _retry(spec, RunStatus.LOST, (str(run.id), run.scope, run.attempt, first), found_at)
 
 
-def _retry(spec: JobSpec, status: RunStatus, run: tuple[str, str, int, str | None]) -> Retry | None:
+def _retry(
+    spec: JobSpec, status: RunStatus, run: tuple[str, str, int, str | None], ended_at: float
+) -> Retry | None:
     run_id, scope, attempt, first = run
     if status is RunStatus.LOST:
         wanted = spec.on_lost is OnLost.RERUN and attempt <= max(spec.retries, RERUNS)
@@ -44,5 +45,5 @@ def _retry(spec: JobSpec, status: RunStatus, run: tuple[str, str, int, str | Non
         concurrency=spec.concurrency_key,
         attempt=attempt + 1,
         first_run=first or run_id,
-        not_before=time.time() + delay,
+        not_before=ended_at + delay,
     )
