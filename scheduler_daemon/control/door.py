@@ -19,7 +19,7 @@ class Manners(IntEnum):
     BUSY = 0
     """Its request has arrived, or is arriving."""
     STALLING = 1
-    """Half a request came, and no more for a while."""
+    """A request began to come a while ago, and is not whole yet."""
     SILENT = 2
     """It has said nothing yet."""
 

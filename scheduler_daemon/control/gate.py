@@ -14,7 +14,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 LOOKING = ("GET", "HEAD", "OPTIONS")
 
@@ -42,9 +41,6 @@ def _refusal(scope: Scope) -> tuple[int, str, str] | None:
         return 403, "not-allowed", "you may neither control this daemon nor look at it"
     if access is Access.LOOK and scope["method"] not in LOOKING:
         return 403, "not-allowed", "you may look at this daemon, not control it"
-    head = sum(len(name) + len(value) for name, value in scope["headers"])
-    if head + len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEAD_BYTES:
-        return 431, "too-large", f"a request's line and headers have at most {MAX_HEAD_BYTES:,} bytes"
     if "\0" in scope["path"] or b"%00" in scope["query_string"]:
         return 400, "bad-request", "no name and no value holds a NUL"
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")

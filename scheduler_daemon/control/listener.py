@@ -11,8 +11,6 @@ from scheduler_daemon.control.peers import Rules
 from scheduler_daemon.errors import StateDirectoryError
 
 BACKLOG = 512
-AT_ONCE = 32
-"""So many are let in between two turns of the event loop."""
 DIAL_TIMEOUT_S = 1.0
 
 

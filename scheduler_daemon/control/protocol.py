@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import sys
-import termios
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import h11
@@ -14,62 +14,57 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from scheduler_daemon.control.door import Door, Manners
-from scheduler_daemon.control.peers import Peer, peer_of
+from scheduler_daemon.control.door import Manners
+from scheduler_daemon.control.lobby import waiting_bytes
+from scheduler_daemon.control.peers import Access, Peer
 from scheduler_daemon.control.problems import response_bytes
 
 REQUEST_DEADLINE_S = 5.0
 PATIENCE_S = 0.25
+MAX_HEAD_BYTES = 32 * 1024
+MAX_HEAD_LINES = 100
+TOO_LONG = f"a request's head has at most {MAX_HEAD_BYTES:,} bytes and {MAX_HEAD_LINES} lines"
 _SILENT = logging.Logger("control", logging.CRITICAL + 1)
 """uvicorn has a line for every request that is no HTTP: anyone could fill the log."""
 _RECEIVING = (h11.IDLE, h11.SEND_BODY)
+_END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Serving:
+    """What all connections of a server share."""
+
+    config: Config
+    state: ServerState
+    loop: asyncio.AbstractEventLoop
 
 
 class PeerProtocol(H11Protocol):
     """uvicorn's protocol with what it lacks: peer credentials, limits, a deadline for each request.
 
-    Handlers find `peer` and `access` in the request's state.
+    Handlers find `peer` and `access` in the request's state. `gone` is called at the connection's end.
     """
 
-    def __init__(
-        self,
-        door: Door,
-        config: Config,
-        server_state: ServerState,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        super().__init__(config, server_state, {}, loop)
+    def __init__(self, peer: Peer, access: Access, gone: Callable[[], None], server: Serving) -> None:
+        super().__init__(server.config, server.state, {"peer": peer, "access": access}, server.loop)
         self.logger = _SILENT
-        self._door = door
-        self._peer: Peer | None = None
+        self._gone = gone
         self._deadline: asyncio.TimerHandle | None = None
         self._heard = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._socket = transport.get_extra_info("socket")
-        try:
-            peer = peer_of(self._socket)
-        except OSError:
-            transport.abort()
-            return
-        refusal = self._door.enter(self, peer)
-        if refusal is not None:
-            transport.write(response_bytes(503, "too-many-connections", refusal))
-            transport.close()
-            return
-        self._peer = peer
-        self.app_state = {"peer": peer, "access": self._door.access(peer)}
         self._start_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
-        self._door.left(self)
-        self._peer = None
+        self._gone()
         super().connection_lost(exc)
 
     def manners(self) -> Manners:
-        if self.conn.their_state not in _RECEIVING or self._waiting_bytes():
+        receiving = self.conn.their_state in _RECEIVING and not self.transport.get_write_buffer_size()
+        if self.transport.is_closing() or not receiving or waiting_bytes(self._socket):
             return Manners.BUSY
         if not self._heard:
             return Manners.SILENT
@@ -79,10 +74,13 @@ class PeerProtocol(H11Protocol):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._peer is None:
-            return
         self._start_deadline()
-        self._heard = self.loop.time()
+        self._heard = self._heard or self.loop.time()
+        if self.conn.their_state is h11.IDLE and _too_long(self.conn.trailing_data[0], data):
+            self._refuse(
+                431, "too-large", f"a request's line and headers have at most {MAX_HEAD_BYTES:,} bytes"
+            )
+            return
         super().data_received(data)
         if self.conn.their_state not in _RECEIVING:
             self._stop_deadline()
@@ -93,6 +91,9 @@ class PeerProtocol(H11Protocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
+        if _too_long(self.conn.trailing_data[0], b""):
+            self._refuse(431, "too-large", TOO_LONG)
+            return
         super().on_response_complete()
         self._heard = 0.0
         if self.conn.their_state in _RECEIVING and self.conn.trailing_data[0]:
@@ -117,10 +118,6 @@ class PeerProtocol(H11Protocol):
         else:
             self.transport.abort()
 
-    def _waiting_bytes(self) -> int:
-        """In the socket, and not read yet."""
-        return int.from_bytes(fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
-
     def _start_deadline(self) -> None:
         if self._deadline is None:
             self._deadline = self.loop.call_later(REQUEST_DEADLINE_S, self._late)
@@ -129,6 +126,15 @@ class PeerProtocol(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _too_long(before: bytes, data: bytes) -> bool:
+    """Whether a head has too many bytes or lines to be worth reading: h11 would read all of it first."""
+    head = before + data[:MAX_HEAD_BYTES] if before else data
+    end = head.find(_END, 0, MAX_HEAD_BYTES)
+    if end < 0:
+        return len(before) + len(data) > MAX_HEAD_BYTES
+    return head.count(b"\n", 0, end) > MAX_HEAD_LINES
 
 
 def uvicorn_config(app: Any) -> Config:
@@ -145,7 +151,7 @@ def uvicorn_config(app: Any) -> Config:
         date_header=False,
         proxy_headers=False,
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=32 * 1024,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
     config.load()
     return config

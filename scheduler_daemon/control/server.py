@@ -7,7 +7,6 @@ every 100 ms, and waits for open streams without bound when it stops.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -15,9 +14,10 @@ from uvicorn.server import ServerState
 
 from scheduler_daemon.control.app import application
 from scheduler_daemon.control.door import Door
-from scheduler_daemon.control.listener import AT_ONCE, BACKLOG, listen, remove, unreachable_for_others
+from scheduler_daemon.control.listener import listen, remove, unreachable_for_others
+from scheduler_daemon.control.lobby import Lobby
 from scheduler_daemon.control.peers import Rules
-from scheduler_daemon.control.protocol import PeerProtocol, uvicorn_config
+from scheduler_daemon.control.protocol import PeerProtocol, Serving, uvicorn_config
 from scheduler_daemon.model import ControlSettings
 from scheduler_daemon.operations import Operations
 
@@ -33,22 +33,19 @@ class ControlServer:
         self._settings = settings
         self._log = log or structlog.get_logger(__name__).warning
         self._state = ServerState()
-        self._server: asyncio.Server | None = None
+        self._lobby: Lobby | None = None
         self._inode = 0
 
     async def start(self) -> None:
         """Raises StateDirectoryError (the socket cannot be had), ConfigurationError (an unknown group)."""
         rules = Rules.of(self._settings)
-        path = self._settings.socket
-        loop = asyncio.get_running_loop()
+        path, door = self._settings.socket, Door(rules)
         config = uvicorn_config(application(self._operations))
-        door = Door(rules)
+        shared = Serving(config=config, state=self._state, loop=asyncio.get_running_loop())
         listener = listen(path, rules)
         self._inode = path.stat().st_ino
-        self._server = await loop.create_unix_server(
-            lambda: PeerProtocol(door, config, self._state, loop), sock=listener, backlog=AT_ONCE
-        )
-        listener.listen(BACKLOG)
+        self._lobby = Lobby(door, lambda peer, gone: PeerProtocol(peer, rules.access(peer), gone, shared))
+        self._lobby.open(listener)
         if closed := unreachable_for_others(path, rules):
             self._log(
                 "others cannot reach the control socket: set control.socket to a path outside this folder",
@@ -57,12 +54,12 @@ class ControlServer:
 
     async def stop(self) -> None:
         """Take no more requests, let those under way end, but not for long. Streams end now."""
-        if self._server is None:
+        if self._lobby is None:
             return
-        server, self._server = self._server, None
+        lobby, self._lobby = self._lobby, None
         remove(self._settings.socket, self._inode)
-        server.close()
         self._operations.house.runner.streams.end()
+        await lobby.close()
         for connection in list(self._state.connections):
             connection.shutdown()
         tasks = set(self._state.tasks)
@@ -73,5 +70,3 @@ class ControlServer:
             await asyncio.gather(*late, return_exceptions=True)
         for connection in list(self._state.connections):
             connection.transport.abort()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(server.wait_closed(), STOP_S)

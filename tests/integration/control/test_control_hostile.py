@@ -55,6 +55,14 @@ def test_what_is_no_http_is_refused_and_cut(daemon: Daemon, sent: bytes, status:
         assert b"application/problem+json" in told
 
 
+def test_a_long_head_after_a_good_request_is_refused_too(daemon: Daemon) -> None:
+    with daemon.dial() as connection:
+        connection.sendall(GOOD + b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 20_000 + b"\r\n")
+        told = answer(connection)
+    assert told.startswith(b"HTTP/1.1 200 OK")
+    assert b"HTTP/1.1 431 " in told
+
+
 def test_a_request_that_does_not_arrive_is_cut_after_five_seconds(daemon: Daemon) -> None:
     """Half a head, half a body, a byte now and then, a half second request: all at once, all cut."""
     half_body = b"POST /v1/jobs/steps/disable HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
