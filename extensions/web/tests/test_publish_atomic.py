@@ -181,6 +181,9 @@ def test_a_build_of_an_older_version_is_made_anew(work_site: Any, monkeypatch: p
     before = work_site.tree()
     monkeypatch.setattr(manifest, "VERSION", "another")
     monkeypatch.setattr(workshop, "_manifests", store.Kept())
+    with pytest.raises(PublishError, match="run publish_pipeline first"):
+        work_site.publish("robots_txt")
+    assert work_site.tree() == before
     run = work_site.publish()
     assert f"{len(before)} written" in run.result.message
     assert work_site.tree() == before

@@ -34,6 +34,9 @@ from scheduler_web.publish.theme import Theme, read_templates, theme
 from scheduler_web.publish.workshop import Workshop
 
 _NOT_SHOWN = {"output", "retention_days", "processes", "max_document_bytes", "render_timeout_s"}
+_SHOWN = PublishConfig.model_fields.keys() - _NOT_SHOWN
+"""What pages may be made from; the section has other rooms' keys as well."""
+
 Database = Callable[[], AbstractContextManager[Connection[Any]]]
 Folders = Iterable[tuple[str, Path]]
 
@@ -156,7 +159,7 @@ class Build:
 
     @cached_property
     def settings(self) -> bytes:
-        config = self.config.model_dump(exclude=_NOT_SHOWN)
+        config = self.config.model_dump(include=_SHOWN)
         return digest(GENERATOR, renderer(self.config), str(self.around.zone), config)
 
     @cached_property

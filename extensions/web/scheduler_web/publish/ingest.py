@@ -117,7 +117,7 @@ def _start_over(connection: Connection[Any], index: Index, sources: Sources) -> 
                 document._replace(url=url), identifier=document.id, changed_at=changed_at
             )
         docs[document.id] = document
-    index.docs = docs
+    index.set_docs(docs)
     index.unrendered = set(docs)
 
 
@@ -215,7 +215,9 @@ def _write(
         connection.execute(query("withdraw_content"), {"ids": withdrawn, "now": now})
         connection.execute(query("withdraw_records"), {"ids": withdrawn, "now": now})
     index.unrendered = (index.unrendered | set(settled.put)) & docs.keys()
-    index.docs, index.conflicts = docs, list(settled.conflicts.values())
+    touched = [*settled.put, *withdrawn, *(i for i, d in docs.items() if index.docs.get(i) is not d)]
+    index.set_docs(docs, touched)
+    index.conflicts = list(settled.conflicts.values())
     for name, path in settled.conflicts:
         index.stats[name][path] = UNSEEN
 

@@ -39,7 +39,8 @@ class Inputs:
     addresses: Callable[[], frozenset[str]]
     behind: frozenset[str] = frozenset()
     _values: dict[Key, bytes] = field(default_factory=dict)
-    _shapes: dict[int, tuple[tuple[OwnDigest, ...], bytes]] = field(default_factory=dict)
+    _shapes: dict[int, tuple[tuple[Mapping[str, bytes], ...], bytes]] = field(default_factory=dict)
+    _marks: dict[Key, list[bytes]] = field(default_factory=dict)
 
     @cached_property
     def urls(self) -> frozenset[str]:
@@ -67,10 +68,6 @@ class Inputs:
     def source_file(self, document: Document) -> Path:
         return self.base_dir / self.file_of(document)
 
-    def mark(self, document: Document) -> bytes:
-        """Changes whenever the document's page would."""
-        return document.mark + b"behind" if document.id in self.behind else document.mark
-
     def digest_of(self, number: int, shapes: Sequence[Shape], subject: str) -> bytes:
         """Of everything that the shape of this number names, "@" being the document whose id is `subject`.
 
@@ -79,11 +76,12 @@ class Inputs:
         own, fixed = self._shapes.get(number) or self._shape(number, shapes[number])
         if not own:
             return fixed
-        document = self.site.documents.get(subject)
-        return fixed + b"".join([part(self, document) for part in own]) if document else b""
+        if subject not in self.site.documents:
+            return b""
+        return fixed + b"".join([part[subject] for part in own])
 
-    def _shape(self, number: int, shape: Shape) -> tuple[tuple[OwnDigest, ...], bytes]:
-        own = tuple(_OWN[key[0]] for key in shape if "@" in key)
+    def _shape(self, number: int, shape: Shape) -> tuple[tuple[Mapping[str, bytes], ...], bytes]:
+        own = tuple(self.of_documents[key[0]]() for key in shape if "@" in key)
         fixed = blake2b(b"\1".join([self._value(key) for key in shape if "@" not in key]), digest_size=12)
         self._shapes[number] = found = (own, fixed.digest())
         return found
@@ -91,45 +89,51 @@ class Inputs:
     def _value(self, key: Key) -> bytes:
         value = self._values.get(key)
         if value is None:
-            value = self._values[key] = _DIGESTS[key[0]](self, *key[1:])
+            part = self.of_documents.get(key[0])
+            value = part().get(key[1], b"") if part else _DIGESTS[key[0]](self, *key[1:])
+            self._values[key] = value
         return value
 
+    @cached_property
+    def of_documents(self) -> Mapping[str, Callable[[], Mapping[str, bytes]]]:
+        """What can be asked about a document: digests by its id."""
+        return {
+            "doc": lambda: self.marks_by_id,
+            "anchors": lambda: self.marks_by_id,
+            "near": lambda: self.site.near_labels,
+            "related": lambda: self.site.related_labels,
+            "alternates": lambda: self.alternates,
+        }
+
+    @cached_property
+    def marks_by_id(self) -> Mapping[str, bytes]:
+        marks = {identifier: document.mark for identifier, document in self.site.documents.items()}
+        return marks | {i: marks[i] + b"behind" for i in self.behind if i in marks}
+
+    @cached_property
+    def alternates(self) -> Mapping[str, bytes]:
+        others = self.site.translations
+        return {i: _labels(others[i]) if i in others else b"" for i in self.site.documents}
+
     def marks(self, documents: Iterable[Document]) -> bytes:
-        if not self.behind:
-            return b"".join([d.mark for d in documents])
-        return b"".join([self.mark(d) for d in documents])
+        return b"".join([self.marks_by_id[d.id] for d in documents])
 
-
-OwnDigest = Callable[[Inputs, Document], bytes]
+    def marks_of(self, key: Key, members: Sequence[Document], number: int) -> bytes:
+        """The marks on one page of a list, which `key` names."""
+        marks = self._marks.get(key)
+        if marks is None:
+            marks = self._marks[key] = [self.marks_by_id[d.id] for d in members]
+        size = self.site.config.page_size
+        return b"".join(marks[(number - 1) * size : number * size])
 
 
 def _labels(documents: Iterable[Document]) -> bytes:
     return b"".join([d.label for d in documents])
 
 
-def _near(i: Inputs, document: Document) -> bytes:
-    return i.site.near_labels[document.id]
-
-
-def _related(i: Inputs, document: Document) -> bytes:
-    return i.site.related_labels[document.id]
-
-
-def _alternates(i: Inputs, document: Document) -> bytes:
-    return _labels(i.site.translations.get(document.id, ()))
-
-
-def _of(part: OwnDigest) -> Callable[[Inputs, str], bytes]:
-    def value(i: Inputs, identifier: str) -> bytes:
-        document = i.site.documents.get(identifier)
-        return part(i, document) if document else b""
-
-    return value
-
-
 def _list(i: Inputs, source: str, number: int) -> bytes:
     members = i.site.lists.get(source, [])
-    return b"%d " % i.site.page_count(len(members)) + i.marks(i.site.page_of(members, number))
+    return b"%d " % i.site.page_count(len(members)) + i.marks_of(("list", source), members, number)
 
 
 def _tag(i: Inputs, slug: str, number: int) -> bytes:
@@ -137,7 +141,7 @@ def _tag(i: Inputs, slug: str, number: int) -> bytes:
     if tag is None:
         return b""
     count = i.site.page_count(len(tag.documents))
-    return f"{tag.name}\2{count}\2".encode() + i.marks(i.site.page_of(tag.documents, number))
+    return f"{tag.name}\2{count}\2".encode() + i.marks_of(("tag", slug), tag.documents, number)
 
 
 def _asset(i: Inputs, name: str) -> bytes:
@@ -152,7 +156,7 @@ def _link(i: Inputs, file: str) -> bytes:
 
 def _at(i: Inputs, url: str) -> bytes:
     document = i.site.by_url.get(url)
-    return i.mark(document) if document else b""
+    return i.marks([document]) if document else b""
 
 
 def _feed(i: Inputs, kind: str, name: str) -> bytes:
@@ -176,15 +180,7 @@ def _years(i: Inputs) -> bytes:
     return repr([(year, len(members)) for year, members in i.site.years.items()]).encode()
 
 
-_OWN: dict[str, OwnDigest] = {
-    "doc": Inputs.mark,
-    "anchors": Inputs.mark,
-    "near": _near,
-    "related": _related,
-    "alternates": _alternates,
-}
 _DIGESTS: dict[str, Callable[..., bytes]] = {
-    **{name: _of(part) for name, part in _OWN.items()},
     "site": lambda i: i.settings,
     "template": lambda i, name: i.theme.digest_of(name).encode(),
     "asset": _asset,

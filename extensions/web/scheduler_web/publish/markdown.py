@@ -25,7 +25,7 @@ from scheduler_web.publish import highlight
 from scheduler_web.publish.frontmatter import NOT_TEXT
 from scheduler_web.publish.headings import Slugger, outline
 
-VERSION = f"5 mistune {mistune.__version__} pygments {highlight.VERSION}"
+VERSION = f"6 mistune {mistune.__version__} pygments {highlight.VERSION}"
 """Part of every fragment's key: another version renders anew."""
 
 LINK, IMAGE, END = "\x01", "\x02", "\x03"
@@ -35,7 +35,6 @@ _EXTERNAL = re.compile(r"(?:[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
 _BARE_URL = re.compile(r"(?<![(<\"'\[=])https?://")
 _ALERT = re.compile(r"<p>\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\][ \t]*(?:\n|(?=</p>))")
 _TAG = re.compile(r"<[^>]*>")
-_WORD = re.compile(r"\w+")
 _FILE = re.compile(r"""\btitle=["']([^"']*)["']""")
 _LANGUAGE = re.compile(r"[\w+#.-]{1,40}")
 _ID = re.compile(r"""\sid\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
@@ -68,14 +67,13 @@ def render(text: str, *, title: str = "", trusted: bool = False) -> Fragment:
     html, _ = engine.parse(clean, state)
     assert isinstance(html, str)
     html = html.removeprefix("\n")
-    plain = _TAG.sub("", html)
     return Fragment(
         html=html,
         toc=tuple(state.env.get("outline", ())),
         ids=tuple(a or b or c for a, b, c in _ID.findall(html)) if trusted else _own_ids(engine, state),
         links=tuple(dict.fromkeys(state.env["links"])),
         images=tuple(dict.fromkeys(state.env["images"])),
-        words=len(_WORD.findall(plain)),
+        words=len(clean.split()),
         excerpt=_excerpt(html),
     )
 

@@ -29,7 +29,9 @@ def plan(site: Site, files: frozenset[str]) -> tuple[list[Product], list[Problem
         url = document.url
         if url in lists or url == "/":
             continue
-        if blocked := _blocked(url, files, folders):
+        if (url[1:].partition("/")[0] in folders or ".html" in url or ".xml" in url) and (
+            blocked := _blocked(url, files)
+        ):
             message = f"not published: /{blocked} is a file, so {url} cannot be"
             problems.append(Problem(_shown(site, document), 1, message))
             continue
@@ -39,22 +41,19 @@ def plan(site: Site, files: frozenset[str]) -> tuple[list[Product], list[Problem
         path = page_file(url)
         if path not in pages:
             pages[path] = Product(path, make, arguments)
-    _add_aliases(site, pages, problems, (files, folders))
+    _add_aliases(site, pages, problems, files)
     pages["404.html"] = Product("404.html", not_found)
     return list(pages.values()), problems
 
 
 def _add_aliases(
-    site: Site,
-    pages: dict[str, Product],
-    problems: list[Problem],
-    taken: tuple[Container[str], Container[str]],
+    site: Site, pages: dict[str, Product], problems: list[Problem], files: Container[str]
 ) -> None:
     with_aliases = [d for d in site.documents.values() if d.aliases]
     for document in sorted(with_aliases, key=lambda d: d.url):
         for alias in document.aliases:
             path = page_file(alias)
-            if path in pages or _blocked(alias, *taken):
+            if path in pages or _blocked(alias, files):
                 message = f"the alias {alias} is the address of another page"
                 problems.append(Problem(_shown(site, document), 1, message))
             else:
@@ -64,11 +63,8 @@ def _add_aliases(
 _FILES = frozenset(("assets", "404.html", "sitemap.xml", "robots.txt", "llms.txt", "llms-full.txt"))
 
 
-def _blocked(url: str, files: Container[str], folders: Container[str]) -> str:
+def _blocked(url: str, files: Container[str]) -> str:
     """The part of the address that is the name of a file, if one is."""
-    first = url[1:].partition("/")[0]
-    if first not in folders and ".html" not in url and ".xml" not in url:
-        return ""
     parts = url.strip("/").split("/")
     names = ("/".join(parts[:end]) for end in range(1, len(parts) + 1))
     endings = (".html", "feed.xml", "atom.xml")
@@ -294,10 +290,9 @@ def _report_duplicates(view: View, document: Document, fragment: Any) -> None:
 
 
 def _pager(url: str, number: int, count: int) -> Context:
-    address = [encoded(_page_url(url, n)) for n in range(1, count + 1)]
     return {
         "number": number,
         "count": count,
-        "newer": address[number - 2] if number > 1 else "",
-        "older": address[number] if number < count else "",
+        "newer": encoded(_page_url(url, number - 1)) if number > 1 else "",
+        "older": encoded(_page_url(url, number + 1)) if number < count else "",
     }

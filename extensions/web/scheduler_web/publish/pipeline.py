@@ -44,6 +44,11 @@ def publish(
     workshop = Workshop(ctx.base_dir / config.output)
     with _few_collections(), workshop.opened(cancelled=lambda: ctx.cancelled), _database(ctx) as database:
         build = Build(around=_surroundings(ctx, database, clock()), workshop=workshop)
+        if len(steps) < len(STEPS) and workshop.live and not build.wanted.entries:
+            raise PublishError(
+                f"{workshop.output} was made by another version of the program, and one step cannot "
+                "renew it: run publish_pipeline first"
+            )
         failures: list[str] = []
         durations: list[tuple[float, str]] = []
         for number, step in enumerate(steps):

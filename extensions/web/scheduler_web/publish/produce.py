@@ -16,7 +16,7 @@ from scheduler_web.publish.problems import Problem, PublishError
 from scheduler_web.publish.products import Product
 from scheduler_web.publish.view import View
 
-FORK_FROM = 100
+FORK_FROM = 48
 """Products; for fewer a fork costs more than it saves."""
 
 
@@ -33,7 +33,7 @@ def produce(build: Build, step: str, products: Sequence[Product], inputs: Inputs
     A product that fails keeps its file from before, and is tried again by the next build.
     """
     build.keep_only(step, {product.path: None for product in products})
-    todo = [product for product in products if not _fresh(build, product, inputs)]
+    todo = _stale(build, products, inputs)
     if not todo:
         return
     build.around.check()
@@ -49,11 +49,20 @@ def produce(build: Build, step: str, products: Sequence[Product], inputs: Inputs
         raise PublishError(f"{path}: {message}{more}")
 
 
-def _fresh(build: Build, product: Product, inputs: Inputs) -> bool:
-    entry = build.wanted.entries.get(product.path)
-    if entry is None or entry.subject != product.subject or entry.shape < 0:
-        return False
-    return inputs.digest_of(entry.shape, build.wanted.shapes, product.subject) == entry.inputs
+def _stale(build: Build, products: Sequence[Product], inputs: Inputs) -> list[Product]:
+    """Those that are not there, or were made from something else."""
+    entries, shapes = build.wanted.entries, build.wanted.shapes
+    found = []
+    for product in products:
+        entry = entries.get(product.path)
+        if (
+            entry is None
+            or entry.subject != product.subject
+            or entry.shape < 0
+            or inputs.digest_of(entry.shape, shapes, product.subject) != entry.inputs
+        ):
+            found.append(product)
+    return found
 
 
 def _make(build: Build, todo: Sequence[Product], inputs: Inputs) -> list[tuple[int, Made | Failure]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter
 from zoneinfo import ZoneInfo
 
@@ -18,25 +19,22 @@ RELATED = 3
 class Tag:
     """One tag: its documents, newest first, and the spelling that most of them use."""
 
-    def __init__(self, slug: str) -> None:
+    def __init__(self, slug: str, name: str, documents: list[Document]) -> None:
         self.slug = slug
-        self.documents: list[Document] = []
-        self.places: dict[str, int] = {}
-        self._names: dict[str, int] = {}
-
-    def add(self, document: Document, name: str) -> None:
-        self._names[name] = self._names.get(name, 0) + 1
-        if document.id not in self.places:
-            self.places[document.id] = len(self.documents)
-            self.documents.append(document)
+        self.name = name
+        self.documents = documents
 
     @cached_property
-    def name(self) -> str:
-        return min(self._names, key=lambda name: (-self._names[name], name))
+    def places(self) -> Mapping[str, int]:
+        return {document.id: place for place, document in enumerate(self.documents)}
 
     @property
     def url(self) -> str:
-        return f"/tags/{self.slug}/"
+        return tag_url(self.slug)
+
+
+def tag_url(slug: str) -> str:
+    return f"/tags/{slug}/"
 
 
 def visible_window(documents: Iterable[Document], now: float) -> tuple[float, float]:
@@ -94,14 +92,15 @@ class Site:
 
     @cached_property
     def tags(self) -> dict[str, Tag]:
-        tags: dict[str, Tag] = {}
+        members: dict[str, list[Document]] = defaultdict(list)
         for document in self._by_date:
-            for name, slug in _spelt(document):
-                tag = tags.get(slug)
-                if tag is None:
-                    tag = tags[slug] = Tag(slug)
-                tag.add(document, name)
-        return dict(sorted(tags.items()))
+            for slug in document.slugs:
+                members[slug].append(document)
+        spellings = Counter(chain.from_iterable(document.tags for document in self._by_date))
+        names: dict[str, str] = {}
+        for name in sorted(spellings, key=lambda name: (-spellings[name], name)):
+            names.setdefault(tag_slug(name), name)
+        return {slug: Tag(slug, names[slug], members[slug]) for slug in sorted(members)}
 
     @cached_property
     def years(self) -> dict[int, list[Document]]:
@@ -131,7 +130,7 @@ class Site:
     def related(self, document: Document) -> list[Document]:
         """The nearest in time of each tag in turn, the document's own tags first."""
         found: dict[str, Document] = {}
-        for offset in (1, -1, 2):
+        for offset in (1, -1):
             for slug in document.slugs:
                 tag = self.tags[slug]
                 place = tag.places[document.id] + offset
@@ -156,11 +155,10 @@ class Site:
         """Document id → the labels of all that `related` chooses from."""
         found: dict[str, bytes] = dict.fromkeys(self.documents, b"")
         for tag in self.tags.values():
-            labels = [b"-", *[d.label for d in tag.documents], b"-", b"-"]
-            for document, before, after, second in zip(
-                tag.documents, labels, labels[2:], labels[3:], strict=False
-            ):
-                found[document.id] += before + after + second
+            labels = [b"-", *[d.label for d in tag.documents], b"-"]
+            around = map(bytes.__add__, labels, labels[2:])
+            for document, two in zip(tag.documents, around, strict=False):
+                found[document.id] += two
         return found
 
     def in_order(self) -> Iterator[Document]:
@@ -177,13 +175,6 @@ class Site:
     def page_of(self, documents: Sequence[Document], number: int) -> Sequence[Document]:
         size = self.config.page_size
         return documents[(number - 1) * size : number * size]
-
-
-def _spelt(document: Document) -> Iterable[tuple[str, str]]:
-    """(tag as written, its slug)"""
-    if len(document.tags) == len(document.slugs):
-        return zip(document.tags, document.slugs, strict=True)
-    return ((tag, tag_slug(tag)) for tag in document.tags)
 
 
 def _newest_first(documents: list[Document]) -> list[Document]:

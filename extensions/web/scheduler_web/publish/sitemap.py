@@ -51,8 +51,9 @@ def _names(site: Site) -> list[str]:
 
 def _parts(site: Site) -> list[list[Line]]:
     base = site.config.site.base_url
-    lines = {line[0]: line for line in (*_lists(site, base), *_documents(site, base))}
-    ordered = [lines[path] for path in sorted(lines)]
+    lists = list(_lists(site, base))
+    listed = {line[0] for line in lists}
+    ordered = [*lists, *(line for line in _documents(site, base) if line[0] not in listed)]
     parts: list[list[Line]] = [[]]
     size = 0
     for line in ordered:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jinja2
 from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateError, TemplateNotFound, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import SandboxedEnvironment
 
 from scheduler_web.publish.problems import PublishError
 
@@ -97,7 +97,7 @@ class Theme:
         return reached
 
     def _make(self, language: str) -> Environment:
-        environment = ImmutableSandboxedEnvironment(
+        environment = SandboxedEnvironment(
             loader=_Loader(self._texts),
             autoescape=True,
             undefined=StrictUndefined,

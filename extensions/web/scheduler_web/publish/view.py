@@ -18,7 +18,7 @@ from scheduler_web.publish.inputs import Inputs
 from scheduler_web.publish.manifest import Key
 from scheduler_web.publish.markdown import END, IMAGE, LINK, Fragment
 from scheduler_web.publish.problems import Problem
-from scheduler_web.publish.site import Tag
+from scheduler_web.publish.site import tag_url
 
 _TOKEN = re.compile(f'href="{LINK}([^{LINK}{IMAGE}{END}]*){END}"|{IMAGE}([^{LINK}{IMAGE}{END}]*){END}')
 _ROOTED = re.compile(r'(<[^>]*?\s(?:href|src)=")((?:#|/(?!/))[^"]*)')
@@ -128,7 +128,7 @@ class View:
 
     def tag_links(self, document: Document) -> tuple[tuple[str, str], ...]:
         names = dict(zip(map(tag_slug, reversed(document.tags)), reversed(document.tags), strict=True))
-        return tuple((names[slug], encoded(Tag(slug).url)) for slug in document.slugs)
+        return tuple((names[slug], encoded(tag_url(slug))) for slug in document.slugs)
 
     def moment(self, time: float | None) -> datetime | None:
         return None if time is None else datetime.fromtimestamp(time, self.inputs.site.zone)

@@ -36,6 +36,7 @@ class Workshop:
         self.private = self.root / "private"
         self.stage = self.private / "stage"
         self.live: str | None = None
+        self._known = False
 
     @contextmanager
     def opened(self, *, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
@@ -57,12 +58,17 @@ class Workshop:
         return self.root / name
 
     def manifest(self) -> Manifest | None:
-        """The live tree's. What is changed in it counts once it is published."""
+        """The live tree's, or None: there is no site, or one that another version of the program made.
+
+        What is changed in it counts once it is published.
+        """
         if self.live is None:
             return None
         file = self._manifest_file(self.live)
         kept: Manifest | None = _manifests.take(file)
-        return kept or manifest.load(file)
+        found = kept or manifest.load(file)
+        self._known = found is not None
+        return found
 
     def keep(self, current: Manifest) -> None:
         """For the next run of this process."""
@@ -78,7 +84,8 @@ class Workshop:
         files. The other tree lags behind the live one by what its own file of changes says.
         """
         before, name = self.live, "b" if self.live == "a" else "a"
-        tree, lag = self.tree(name), store.load(self._lag_file(name), manifest.VERSION)
+        tree = self.tree(name)
+        lag = store.load(self._lag_file(name), manifest.VERSION) if self._known else None
         self._lag_file(name).unlink(missing_ok=True)
         self._manifest_file(name).unlink(missing_ok=True)
         supply = _Supply(self.tree(before) if before else None, staged)
@@ -93,7 +100,7 @@ class Workshop:
             _mend(tree, wanted, wanted.entries.keys(), supply)
         wanted.save(self._manifest_file(name))
         self._swap(name)
-        if before:
+        if before and self._known:
             store.save(self._lag_file(before), manifest.VERSION, list(touched))
 
     def save_live(self, current: Manifest) -> None:
