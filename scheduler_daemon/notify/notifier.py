@@ -28,6 +28,8 @@ BURST_S = 600.0
 LONGEST_GROUP_S = 300.0
 SAVE_S = 1.0
 LAST_WORDS_S = 3.0
+LOOK_AGAIN_S = 60.0
+"""The clock may be set, or the machine sleep, while a notice waits."""
 log = structlog.get_logger(__name__)
 
 
@@ -151,7 +153,7 @@ class Notifier:
                 self._flush(now)
                 continue
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(None if wait_s is None else min(wait_s, LOOK_AGAIN_S)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
