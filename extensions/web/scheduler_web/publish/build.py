@@ -240,8 +240,12 @@ class Build:
         else:
             del self.wanted.problems[path]
 
-    def seal(self) -> None:
-        """Note what a build of all steps was made from."""
+    def seal(self, steps: set[str], *, all_of_them: bool) -> None:
+        """Note what the build was made from; of some steps alone, only what they leave to the others."""
+        if not all_of_them:
+            left = self.failed | (self.damaged - steps) | set(self.wanted.unfinished)
+            self.wanted.unfinished = tuple(sorted(left))
+            return
         unfinished = tuple(sorted(self.failed))
         if self.unchanged and not unfinished:
             return

@@ -137,8 +137,7 @@ def _finish(
     ctx: JobContext, build: Build, ran: tuple[Sequence[Step], list[str], tuple[float, str]]
 ) -> JobResult:
     steps, failures, slowest = ran
-    if len(steps) == len(STEPS):
-        build.seal()
+    build.seal({step.name for step in steps}, all_of_them=len(steps) == len(STEPS))
     new = list(build.staged)
     gone = [path for path in build.touched if path not in build.wanted.entries]
     if build.around.dry_run:
