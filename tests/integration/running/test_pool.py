@@ -105,7 +105,7 @@ async def test_to_cancel_a_run_in_line_leaves_the_current_one_and_its_guard_alon
 
 
 async def test_after_a_run_in_line_was_cancelled_the_death_of_the_worker_still_ends_the_current_one(
-    make_pool: MakePool, scene: Scene
+    make_pool: MakePool,
 ) -> None:
     pool, heard = await make_pool(max=1)
     current, queued = order("gate"), order("quick")
@@ -118,7 +118,7 @@ async def test_after_a_run_in_line_was_cancelled_the_death_of_the_worker_still_e
     slot.link.kill(9)
     (outcome,) = await heard.end(current)
     assert outcome.status is LOST
-    assert scene.notes().count(current.id) == 1
+    assert heard.starts.count(current.id) == 1
 
 
 @pytest.mark.parametrize("job", ["gate", "stubborn"])
