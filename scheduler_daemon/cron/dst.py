@@ -84,12 +84,12 @@ class Instants:
     def between(self, start: int, end: int) -> int:
         """How many instants are in [`start`, `end`)."""
         count = 0
-        for stretch in self._line.between(max(start, BEGIN_S), min(end, END_S)):
+        for begin, stretch in self._line.between(max(start, BEGIN_S), min(end, END_S)):
             low, high = self._window(stretch)
             offset = stretch.offset
-            count += self._local.between(max(start, low) + offset, min(end, high) + offset)
-            if stretch.start >= start and self._fires_after_gap(stretch):
-                count += not self._local.holds(stretch.start + offset)
+            count += self._local.between(max(begin, low) + offset, min(end, high) + offset)
+            if begin == stretch.start and self._fires_after_gap(stretch):
+                count += not self._local.holds(begin + offset)
         return count
 
     def at_changes(self, start: int, end: int) -> Iterator[tuple[int, Stretch]]:
@@ -97,10 +97,10 @@ class Instants:
 
         Each comes with the stretch after the change: `before` < `offset` was a jump, else a repetition.
         """
-        for stretch in self._line.between(max(start, BEGIN_S), min(end, END_S)):
-            if stretch.start < start:
+        for begin, stretch in self._line.between(max(start, BEGIN_S), min(end, END_S)):
+            if begin != stretch.start:
                 continue
-            local, last = sorted((stretch.start + stretch.before, stretch.start + stretch.offset))
+            local, last = sorted((begin + stretch.before, begin + stretch.offset))
             while (local := self._local.at_or_after(local)) < last:
                 yield local, stretch
                 local += 1

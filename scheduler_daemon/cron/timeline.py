@@ -63,11 +63,14 @@ class Timeline:
                 return stretch
         raise AssertionError(f"no stretch of {self._zone} holds {instant}")
 
-    def between(self, start: int, end: int) -> Iterator[Stretch]:
-        """The stretches that together hold [`start`, `end`), in order."""
+    def between(self, start: int, end: int) -> Iterator[tuple[int, Stretch]]:
+        """[`start`, `end`) in order, as (where it goes on, the stretch there).
+
+        A stretch may begin before it goes on: at `start`, and where two years' samples meet.
+        """
         while start < end:
             stretch = self.at(start)
-            yield stretch
+            yield start, stretch
             start = stretch.end
 
     def _explore(self, block: int) -> tuple[Stretch, ...]:

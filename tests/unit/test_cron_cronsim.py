@@ -34,7 +34,7 @@ SECOND = timedelta(seconds=1)
 def changes(zone: ZoneInfo) -> list[Stretch]:
     start, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2000, 2041))
     stretches = Timeline(zone).between(start, end)
-    return [stretch for stretch in stretches if stretch.before != stretch.offset and stretch.start > start]
+    return [stretch for at, stretch in stretches if at == stretch.start and stretch.before != stretch.offset]
 
 
 def on_full_hours(stretch: Stretch) -> bool:

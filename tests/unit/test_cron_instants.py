@@ -216,3 +216,22 @@ def test_a_chain_over_a_year_has_one_instant_a_day_and_never_turns_back() -> Non
     )
     assert days == sorted(set(days))
     assert len({instant.astimezone(NEW_YORK).date() for instant in days}) == 365
+
+
+@pytest.mark.parametrize(
+    ("zone", "year"), [("Asia/Hong_Kong", 1973), ("Asia/Amman", 2013), ("America/New_York", 2026)]
+)
+def test_two_years_are_counted_as_they_are_walked(zone: str, year: int) -> None:
+    """Hong Kong's and Amman's clocks changed just before a year of samples ends."""
+    tz, start, end = ZoneInfo(zone), utc(f"{year}-01-01 00:00:00"), utc(f"{year + 2}-01-01 00:00:00")
+    for text in ("0 */30 */2 * * *", "0 10,40 0-3 * * *"):
+        expression = CronExpression.parse(text)
+        for dst in (DEBIAN, SKIP, SECOND_PASS, BOTH_PASSES):
+            walked = list(expression.between(start, end, tz, dst=dst))
+            assert expression.count(start, end, tz, dst=dst) == len(walked)
+            back = [end + SECOND]
+            while (moment := expression.previous_before(back[-1], tz, dst=dst)) and moment > start:
+                back.append(moment)
+            assert back[:0:-1] == walked
+        gaps = list(expression.gaps(start, end, tz))
+        assert len(gaps) == len(set(gaps))
