@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,6 +19,10 @@ TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 5
 STREAM_SILENCE_S = 60.0
 """The daemon sends at least a comment every 15 s."""
+CROWDED = "too-many-connections"
+TRIES = 20
+PAUSE_S = 0.01
+"""A crowd at the socket: nothing has been done yet, so asking again is safe."""
 Answer = dict[str, Any]
 
 
@@ -111,9 +117,23 @@ class Client:
         target = path + ("?" + urlencode(given, doseq=True) if given else "")
         payload = None if body is None else json.dumps(body).encode()
         headers = {"accept": accept} | ({"content-type": "application/json"} if payload else {})
-        connection = _Connection(self.path, STREAM_SILENCE_S if "event" in accept else TIMEOUT_S)
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self._try(method, target, payload, headers)
+            except ProblemError as error:
+                if error.code != CROWDED or attempt == TRIES:
+                    raise
+                time.sleep(attempt * PAUSE_S)
+        raise AssertionError("the last try returns or raises")
+
+    def _try(
+        self, method: str, target: str, payload: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        timeout_s = STREAM_SILENCE_S if "event" in headers["accept"] else TIMEOUT_S
+        connection = _Connection(self.path, timeout_s)
         try:
-            connection.request(method, target, payload, headers)
+            with contextlib.suppress(BrokenPipeError):  # sent away: the reason can be read
+                connection.request(method, target, payload, headers)
             response = connection.getresponse()
             if response.status >= 400:
                 raise ProblemError(_document(response))

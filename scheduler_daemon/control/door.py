@@ -45,8 +45,8 @@ class Door:
     def access(self, peer: Peer) -> Access:
         return self._rules.access(peer)
 
-    def enter(self, guest: Guest, peer: Peer) -> str | None:
-        """None, or why there is no room for one more."""
+    def enter(self, guest: Guest, peer: Peer) -> bool:
+        """False: there is no room for one more."""
         if self._by_uid[peer.uid] >= MAX_PER_UID:
             self._clear(lambda of: of.uid == peer.uid)
         elif len(self._inside) >= MAX_CONNECTIONS:
@@ -54,10 +54,10 @@ class Door:
             if not cleared and self.access(peer) is Access.CONTROL:
                 self._dismiss(next((one for one, of in self._inside.items() if self._reads(of)), None))
         if self._by_uid[peer.uid] >= MAX_PER_UID or len(self._inside) >= MAX_CONNECTIONS:
-            return f"too many requests at once: {MAX_PER_UID} a user and {MAX_CONNECTIONS} in all"
+            return False
         self._inside[guest] = peer
         self._by_uid[peer.uid] += 1
-        return None
+        return True
 
     def left(self, guest: Guest) -> None:
         peer = self._inside.pop(guest, None)

@@ -10,7 +10,8 @@ from pathlib import Path
 from scheduler_daemon.control.peers import Rules
 from scheduler_daemon.errors import StateDirectoryError
 
-BACKLOG = 512
+BACKLOG = 64
+"""A crowd shall not queue up in front of those who ask."""
 DIAL_TIMEOUT_S = 1.0
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import select
 import socket
 import sys
 import termios
 from collections.abc import Callable
 from typing import Protocol
 
-from scheduler_daemon.control.door import Door, Manners
+from scheduler_daemon.control.door import MAX_CONNECTIONS, MAX_PER_UID, Door, Manners
 from scheduler_daemon.control.peers import Peer, peer_of
 from scheduler_daemon.control.problems import response_bytes
 
@@ -18,6 +19,11 @@ AT_ONCE = 32
 """So many are let in between two turns of the event loop."""
 SILENCE_S = 5.0
 OUT_OF_FILES_S = 0.2
+CROWDED = (
+    503,
+    "too-many-connections",
+    f"too many requests at once: {MAX_PER_UID} a user and {MAX_CONNECTIONS} in all; try again",
+)
 
 
 class Conversation(Protocol):
@@ -32,30 +38,47 @@ Serve = Callable[[Peer, Callable[[], None]], asyncio.Protocol]
 
 
 class Lobby:
-    """Accepts connections, shows them to the door, and hands those that speak to a protocol."""
+    """Accepts connections, shows them to the door, and hands those that speak to a protocol.
+
+    One epoll holds all that are silent, and the event loop watches only that.
+    """
 
     def __init__(self, door: Door, serve: Serve) -> None:
         self._door = door
         self._serve = serve
         self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = None
-        self._waiting: set[Visitor] = set()
+        self._silent = select.epoll()
+        self._waiting: dict[int, Visitor] = {}
+        self._sweep: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, listener: socket.socket) -> None:
         """`listener` does not block."""
         self._listener = listener
         self._loop.add_reader(listener.fileno(), self._accept)
+        self._loop.add_reader(self._silent.fileno(), self._listen)
 
     async def close(self) -> None:
         """Nobody new comes in, and those who have not spoken go."""
-        if self._listener is not None:
-            self._loop.remove_reader(self._listener.fileno())
-            self._listener.close()
-            self._listener = None
-        for visitor in list(self._waiting):
+        if self._listener is None:
+            return
+        self._loop.remove_reader(self._listener.fileno())
+        self._loop.remove_reader(self._silent.fileno())
+        self._listener.close()
+        self._listener = None
+        for visitor in list(self._waiting.values()):
+            self._door.left(visitor)
             visitor.leave()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._silent.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def forget(self, visitor: Visitor) -> None:
+        """It speaks, or leaves."""
+        self._silent.unregister(visitor.connection)
+        del self._waiting[visitor.connection.fileno()]
 
     def _accept(self) -> None:
         listener = self._listener
@@ -86,82 +109,78 @@ class Lobby:
         except OSError:
             connection.close()
             return
-        visitor = Visitor(self, connection, peer)
-        refusal = self._door.enter(visitor, peer)
-        if refusal is not None:
-            _farewell(connection, 503, "too-many-connections", refusal)
+        visitor = Visitor(self, connection, peer, self._loop.time())
+        if not self._door.enter(visitor, peer):
+            _farewell(connection, *CROWDED)
             return
-        self._waiting.add(visitor)
-        visitor.wait(self._loop)
+        self._waiting[connection.fileno()] = visitor
+        self._silent.register(connection, select.EPOLLIN)
+        if self._sweep is None:
+            self._sweep = self._loop.call_at(visitor.since + SILENCE_S, self._send_away)
 
-    def spoke(self, visitor: Visitor, connection: socket.socket, peer: Peer) -> None:
-        self._waiting.discard(visitor)
-        task = self._loop.create_task(self._converse(visitor, connection, peer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _listen(self) -> None:
+        """Some have spoken."""
+        for number, _ in self._silent.poll(0):
+            visitor = self._waiting[number]
+            visitor.speak()
+            task = self._loop.create_task(self._converse(visitor))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def gone(self, visitor: Visitor) -> None:
-        self._waiting.discard(visitor)
-        self._door.left(visitor)
+    def _send_away(self) -> None:
+        """Those that have been silent for too long, the oldest first."""
+        self._sweep = None
+        for visitor in list(self._waiting.values()):
+            due = visitor.since + SILENCE_S
+            if due > self._loop.time():
+                self._sweep = self._loop.call_at(due, self._send_away)
+                return
+            self.forget(visitor)
+            self._door.left(visitor)
+            why = f"no request came within {SILENCE_S:g} s"
+            _farewell(visitor.connection, 408, "request-timeout", why)
 
-    async def _converse(self, visitor: Visitor, connection: socket.socket, peer: Peer) -> None:
+    async def _converse(self, visitor: Visitor) -> None:
         def serve() -> asyncio.Protocol:
-            protocol = self._serve(peer, lambda: self._door.left(visitor))
+            protocol = self._serve(visitor.peer, lambda: self._door.left(visitor))
             visitor.conversation = protocol  # type: ignore[assignment]  # Serve's protocols are Conversations
             return protocol
 
         try:
-            await self._loop.connect_accepted_socket(serve, connection)
+            await self._loop.connect_accepted_socket(serve, visitor.connection)
         except OSError:
-            connection.close()
+            visitor.connection.close()
             self._door.left(visitor)
 
 
 class Visitor:
-    """A connection: silent at first, then a conversation."""
+    """A connection: silent at first, then a conversation. `since`: the loop's time of its arrival."""
 
-    def __init__(self, lobby: Lobby, connection: socket.socket, peer: Peer) -> None:
+    __slots__ = ("_lobby", "connection", "conversation", "peer", "since", "spoke")
+
+    def __init__(self, lobby: Lobby, connection: socket.socket, peer: Peer, since: float) -> None:
+        self.connection = connection
         self.conversation: Conversation | None = None
+        self.peer = peer
+        self.since = since
+        self.spoke = False
         self._lobby = lobby
-        self._connection = connection
-        self._peer = peer
-        self._spoke = False
-        self._deadline: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop
-
-    def wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        """For the first byte, or the end of it."""
-        self._loop = loop
-        self._deadline = loop.call_later(SILENCE_S, self._late)
-        loop.add_reader(self._connection.fileno(), self._readable)
 
     def manners(self) -> Manners:
         if self.conversation is not None:
             return self.conversation.manners()
-        return Manners.BUSY if self._spoke or waiting_bytes(self._connection) else Manners.SILENT
+        return Manners.BUSY if self.spoke or waiting_bytes(self.connection) else Manners.SILENT
+
+    def speak(self) -> None:
+        self.spoke = True
+        self._lobby.forget(self)
 
     def leave(self) -> None:
         if self.conversation is not None:
             self.conversation.leave()
-        elif not self._spoke:
-            self._stop_waiting()
-            self._connection.close()
-            self._lobby.gone(self)
-
-    def _readable(self) -> None:
-        self._stop_waiting()
-        self._spoke = True
-        self._lobby.spoke(self, self._connection, self._peer)
-
-    def _late(self) -> None:
-        self._stop_waiting()
-        _farewell(self._connection, 408, "request-timeout", f"no request came within {SILENCE_S:g} s")
-        self._lobby.gone(self)
-
-    def _stop_waiting(self) -> None:
-        self._loop.remove_reader(self._connection.fileno())
-        if self._deadline is not None:
-            self._deadline.cancel()
+        elif not self.spoke:
+            self._lobby.forget(self)
+            _farewell(self.connection, *CROWDED)
 
 
 class HasFile(Protocol):

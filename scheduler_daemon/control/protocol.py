@@ -77,9 +77,7 @@ class PeerProtocol(H11Protocol):
         self._start_deadline()
         self._heard = self._heard or self.loop.time()
         if self.conn.their_state is h11.IDLE and _too_long(self.conn.trailing_data[0], data):
-            self._refuse(
-                431, "too-large", f"a request's line and headers have at most {MAX_HEAD_BYTES:,} bytes"
-            )
+            self._refuse(431, "too-large", TOO_LONG)
             return
         super().data_received(data)
         if self.conn.their_state not in _RECEIVING:
