@@ -21,6 +21,7 @@ import structlog
 from scheduler_daemon import __version__, systemd
 from scheduler_daemon.clock import Clock
 from scheduler_daemon.config import Loaded, bindings, section_problems
+from scheduler_daemon.control.exposition import Exposition
 from scheduler_daemon.control.server import ControlServer
 from scheduler_daemon.database.embedded import EmbeddedServer
 from scheduler_daemon.database.gateway import Gateway
@@ -200,8 +201,10 @@ class Daemon:
         await house.guardian.resolve_own()
         self._survive_outages()
         server = ControlServer(operations, settings.control)
-        await server.start()
-        self._exits.push_async_callback(server.stop)
+        exposition = Exposition(operations, settings.metrics.listen)
+        for part in (server, exposition):
+            await part.start()
+            self._exits.push_async_callback(part.stop)
         self._exits.callback(runner.streams.end)
         startup = StartupRuns(house.edition.bindings, dispatcher, runner)
         await startup.hand_out(house.clock.now())
@@ -217,6 +220,7 @@ class Daemon:
     async def _look_out(self, house: House) -> Lookout:
         """Those outside hear of everything from here on, also of what an earlier daemon left behind."""
         house.runner.redactor = self._tap.redactor
+        house.runner.watchers.append(house.tally)
         if self._tap.journald is not None:
             house.runner.watchers.append(JournalLines(self._tap.journald))
         lookout = Lookout(house, self._tap)

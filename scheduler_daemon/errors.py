@@ -15,7 +15,8 @@ SchedulerError
     ├── CollisionError        another run of the same concurrency key is live
     ├── OtherRevisionError    another node has put another configuration in force
     ├── InvalidParametersError
-    └── NotAllowedError
+    ├── NotAllowedError
+    └── NoChannelError        notifications go nowhere
 """
 
 from __future__ import annotations
@@ -148,3 +149,8 @@ class InvalidParametersError(RequestError):
 class NotAllowedError(RequestError):
     status = 403
     code = "not-allowed"
+
+
+class NoChannelError(RequestError):
+    status = 409
+    code = "no-channel"

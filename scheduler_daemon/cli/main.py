@@ -48,6 +48,11 @@ scheduler = Lazy(
         "actions": (f"{ROOM}.scheduler:actions", "Who did what through the socket."),
     },
 )
+notify = Lazy(
+    "notify",
+    help="Who is told when something goes wrong.",
+    lazy={"test": (f"{ROOM}.notify:test", "Send a test message to every channel.")},
+)
 site = Lazy(
     "site",
     help="The published site.",
@@ -58,7 +63,7 @@ site = Lazy(
 infra = Lazy(
     "infra",
     help="Operate the scheduler: jobs, logs, the scheduler itself.",
-    commands={"jobs": jobs, "logs": logs, "scheduler": scheduler},
+    commands={"jobs": jobs, "logs": logs, "scheduler": scheduler, "notify": notify},
 )
 
 

@@ -13,7 +13,7 @@ from scheduler_daemon.control.callers import Caller
 from scheduler_daemon.control.values import Limit
 from scheduler_daemon.operations import Operations
 from scheduler_daemon.operations.reports import ReloadPlan, Timeline
-from scheduler_daemon.operations.values import Status
+from scheduler_daemon.operations.values import NotificationTest, Status
 
 
 class SchedulerRoutes:
@@ -33,7 +33,7 @@ class SchedulerRoutes:
 
     async def metrics(self) -> Response:
         """Prometheus' text format."""
-        return Response(metrics.text(self._operations), media_type=metrics.MEDIA_TYPE)
+        return Response(metrics.text(self._operations), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def reload(self, actor: Caller) -> Status:
         """Put the configuration in force as it is written now; an invalid one changes nothing."""
@@ -43,6 +43,10 @@ class SchedulerRoutes:
         """What a reload would change: nothing is changed."""
         del actor
         return await self._operations.answers.reload_plan()
+
+    async def test_notifications(self, actor: Caller) -> NotificationTest:
+        """Send a test message to every channel that notifications go to."""
+        return await self._operations.scheduler.test_notifications(actor)
 
     async def audit(self, query: Annotated[values.AuditQuery, Query()]) -> values.AuditList:
         """Recompute the plan from the revisions that were in force, and compare it with the ledger."""

@@ -16,6 +16,7 @@ from scheduler_daemon.ledger.plans import Plans
 from scheduler_daemon.ledger.presence import Presence
 from scheduler_daemon.ledger.values import NodeIdentity
 from scheduler_daemon.notify.notifier import Notifier
+from scheduler_daemon.operations.tally import Tally
 from scheduler_daemon.runner.book import Book
 from scheduler_daemon.runner.guardian import Guardian
 from scheduler_daemon.runner.plane import JobPlane
@@ -49,6 +50,7 @@ class House:
     jobs_database_url: str
     prepare: Callable[[Loaded], Awaitable[Edition]]
     notifier: Notifier | None = None
+    tally: Tally = field(default_factory=Tally)
     ready: bool = False
     turning: asyncio.Lock = field(default_factory=asyncio.Lock)
     warnings: list[str] = field(default_factory=list)

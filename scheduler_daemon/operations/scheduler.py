@@ -13,13 +13,20 @@ from zoneinfo import ZoneInfo
 
 from scheduler_daemon import __version__
 from scheduler_daemon.config import load, planned
-from scheduler_daemon.errors import ConfigurationError, DatabaseUnavailableError
+from scheduler_daemon.errors import ConfigurationError, DatabaseUnavailableError, NoChannelError
 from scheduler_daemon.ledger.audit import Audit, AuditedJob
 from scheduler_daemon.ledger.history import Actor
 from scheduler_daemon.ledger.presence import Node, Revision
 from scheduler_daemon.operations import health
 from scheduler_daemon.operations.house import House
-from scheduler_daemon.operations.values import NodeView, RevisionView, Status, WorkerView
+from scheduler_daemon.operations.values import (
+    ChannelTest,
+    NodeView,
+    NotificationTest,
+    RevisionView,
+    Status,
+    WorkerView,
+)
 from scheduler_daemon.operations.views import find_spec
 from scheduler_daemon.runner.planning import Outage
 
@@ -72,6 +79,18 @@ class SchedulerOperations:
     def unhealthy(self) -> list[str]:
         """Why the daemon cannot do its work at all."""
         return health.unhealthy(self._house)
+
+    async def test_notifications(self, actor: Actor) -> NotificationTest:
+        """Send a test message to every channel, now. Raises NoChannelError."""
+        notifier = self._house.notifier
+        if notifier is None or not notifier.enabled:
+            raise NoChannelError(
+                "no channel is configured: set notifications.discord, notifications.webhook or "
+                "notifications.command"
+            )
+        errors = await notifier.test()
+        await self._house.history.record_action(actor, "test notifications", None, (None, errors))
+        return NotificationTest(channels=[ChannelTest(channel=c, error=e) for c, e in errors.items()])
 
     async def revisions(self, limit: int) -> list[RevisionView]:
         """Newest first."""

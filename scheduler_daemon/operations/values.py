@@ -190,6 +190,19 @@ class Status:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChannelTest:
+    """`error`: why the test message did not arrive, or None."""
+
+    channel: str
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationTest:
+    channels: Sequence[ChannelTest]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogView:
     id: int
     at: datetime
