@@ -126,13 +126,14 @@ class Claims:
         async with self._gateway.connection() as connection:
             return await self._start(connection, list(ids), token), token
 
-    async def end_queued(self, ids: Sequence[UUID], *, reason: str, message: str) -> set[UUID]:
+    async def end_queued(self, ids: Sequence[UUID], *, reason: str, message: str) -> dict[UUID, str]:
+        """Those that were still queued, with their concurrency keys."""
         async with self._gateway.connection() as connection:
             cursor = await connection.execute(
                 sql("end_queued"),
                 {"ids": list(ids), "reason": reason, "message": message, "now": await self.now(connection)},
             )
-            return {row[0] for row in await cursor.fetchall()}
+            return {row[0]: row[1] for row in await cursor.fetchall()}
 
     async def now(self, connection: Connection) -> datetime:
         """The time that nodes share: the database's."""

@@ -123,7 +123,7 @@ WHERE status = 'queued' AND waiting IN ('overlap', 'retry') AND concurrency = AN
 UPDATE scheduler.runs
 SET status = 'cancelled', reason = %(reason)s, waiting = NULL, finished_at = %(now)s, message = %(message)s
 WHERE id = ANY(%(ids)s) AND status = 'queued'
-RETURNING id
+RETURNING id, concurrency
 
 -- request_cancel --
 -- For the node that has the run; it looks at least every second where there are several nodes.
@@ -138,7 +138,7 @@ WHERE status = 'running' AND boot_id = %(boot)s AND cancel_requested IS NOT NULL
 -- Where a run runs; its outcome may already be there.
 UPDATE scheduler.runs r
 SET started_at = to_timestamp(u.started_at), worker_pid = u.pid, worker_start = u.start,
-    lateness_ms = (u.started_at - extract(epoch FROM coalesce(r.scheduled_for, r.claimed_at))) * 1000
+    lateness_ms = (u.started_at - extract(epoch FROM coalesce(r.scheduled_for, r.not_before, r.claimed_at))) * 1000
 FROM json_to_recordset(%(rows)s::json) AS u(id uuid, token uuid, started_at double precision, pid int, start bigint)
 WHERE r.id = u.id AND r.claim_token = u.token AND r.status = 'running'
 
@@ -148,7 +148,7 @@ UPDATE scheduler.runs r
 SET status = u.status, reason = u.reason, started_at = coalesce(to_timestamp(u.started_at), r.started_at),
     finished_at = to_timestamp(u.finished_at),
     lateness_ms = coalesce(
-      (u.started_at - extract(epoch FROM coalesce(r.scheduled_for, r.claimed_at))) * 1000, r.lateness_ms),
+      (u.started_at - extract(epoch FROM coalesce(r.scheduled_for, r.not_before, r.claimed_at))) * 1000, r.lateness_ms),
     duration_ms = (u.finished_at - coalesce(u.started_at, extract(epoch FROM r.started_at))) * 1000,
     items_processed = u.processed, items_failed = u.failed, message = u.message, error = u.error,
     traceback = u.traceback, steps = u.steps, logs_dropped = u.logs_dropped,

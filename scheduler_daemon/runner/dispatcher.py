@@ -172,9 +172,10 @@ class Dispatcher:
     async def end_queued(self, ids: Sequence[UUID], *, reason: str, message: str) -> set[UUID]:
         """End runs that have not started; those that are no longer queued are left alone."""
         ended = await self._claims.end_queued(ids, reason=reason, message=message)
-        for run_id in ended:
+        for run_id, key in ended.items():
             self.waiting.drop(run_id)
-        return ended
+            self.waiting.add(key)
+        return set(ended)
 
     async def _loop(self) -> None:
         while True:
