@@ -77,7 +77,9 @@ def test_an_edit_is_seen_in_the_sitemap_and_a_touch_is_not(site: Any) -> None:
     assert _changed(site) == set()
     site.post("post4", "Edited.\n", published_at="2026-11-04", tags="[tag0]")
     site.publish()
-    assert "<loc>https://example.org/blog/post4/</loc><lastmod>2026-11-22T12:00:00Z" in site.read("sitemap.xml")
+    assert "<loc>https://example.org/blog/post4/</loc><lastmod>2026-11-22T12:00:00Z" in site.read(
+        "sitemap.xml"
+    )
 
 
 def test_a_row_edited_by_hand_is_put_right(site: Any) -> None:
@@ -117,7 +119,12 @@ def test_an_edit_of_the_text_touches_its_page_and_what_shows_it(site: Any) -> No
 def test_a_new_title_touches_the_neighbours_too(site: Any) -> None:
     site.post("post3", title="Another", published_at="2026-11-03", tags="[tag1]")
     changed = _changed(site)
-    assert {"blog/post2/index.html", "blog/post4/index.html", "llms.txt", "archive/2026/index.html"} <= changed
+    assert {
+        "blog/post2/index.html",
+        "blog/post4/index.html",
+        "llms.txt",
+        "archive/2026/index.html",
+    } <= changed
     assert "blog/post6/index.html" not in changed
     assert not any(path.startswith("guide/") for path in changed)
 
@@ -185,7 +192,10 @@ def test_raw_html_is_for_trusted_sources(site: Any) -> None:
 
 
 def test_a_nested_source_is_not_read_twice(site: Any) -> None:
-    site.config["content_sources"]["inner"] = {"path": "content/inner", "sitemap": {"url_pattern": "/inner/{slug}/"}}
+    site.config["content_sources"]["inner"] = {
+        "path": "content/inner",
+        "sitemap": {"url_pattern": "/inner/{slug}/"},
+    }
     site.write("content/inner/a.md", "# A\n")
     site.publish()
     assert "inner/a/index.html" in site.tree()
@@ -214,7 +224,10 @@ def test_a_table_that_the_application_made_is_used_as_it_is(
     work_site.post("twice")
     work_site.write("guide/twice.md", "# Twice\n")
     run = work_site.publish()
-    assert 'content/taken.md:1: not published: the database has the slug "taken" in the source "elsewhere"' in run.log
+    assert (
+        'content/taken.md:1: not published: the database has the slug "taken" in the source "elsewhere"'
+        in run.log
+    )
     assert 'guide/twice.md:1: not published: it has the same slug "twice" as content/twice.md' in run.log
     assert dict(work_site.rows("SELECT id, title FROM markdown_content WHERE id IN ('one', 'two')")) == {
         "one": "Kept",

@@ -138,6 +138,18 @@ def test_an_unknown_field_is_a_warning_with_the_likely_one(work_site: Any) -> No
     assert 'content/a.md:4: unknown field "tgas" (did you mean tags?)' in run.log
 
 
+def test_odd_tags_get_addresses_that_can_be(work_site: Any) -> None:
+    tags = ["x" * 400, "é" * 300, "../..", "/", "a/b", "\\", ".", "C++", "\u202e", "feed.xml", "<b>"]
+    work_site.post("a", tags="[" + ", ".join(f"'{tag}'" for tag in tags) + "]")
+    run = work_site.publish()
+    assert run.result.ok, run.result.message
+    found = {
+        path.split("/")[1] for path in work_site.tree() if path.startswith("tags/") and path.count("/") > 1
+    }
+    assert {"c++", "a-b", "feed.xml", "tag", "b"} <= found
+    assert all(len(name.encode()) <= 120 for name in found)
+
+
 def test_odd_files(work_site: Any) -> None:
     work_site.write("content/bom.md", b"\xef\xbb\xbf---\r\ntitle: BOM\r\n---\r\nOne\r\n\r\nTwo \0 three\r\n")
     work_site.write("content/huge.md", "# Huge\n\n" + "x" * 10_000_000)

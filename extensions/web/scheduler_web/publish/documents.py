@@ -21,7 +21,8 @@ _NAMESPACE = uuid.UUID("6f7a1d3e-4a57-5d39-9a1c-0f8f2b6a9f10")
 class Document(NamedTuple):
     """Times are Unix seconds. `url` starts and ends with a slash and is not percent-encoded.
 
-    `changed_at` is when an ingestion saw the file change; `version` is the hash of the file's bytes.
+    `changed_at` is when an ingestion saw the file change; `version` is the hash of the file's bytes,
+    `text_hash` that of its text without the front matter.
     What follows from the rest is kept with it (`completed` sets it): `modified_at`, when a reader would call
     it changed; `slugs` of the tags; `mark`, which differs when anything does, and `label`, when a link to it
     has to be written anew.
@@ -51,6 +52,7 @@ class Document(NamedTuple):
     canonical_url: str
     body_line: int
     version: str
+    text_hash: str
     changed_at: float | None
     modified_at: float | None = None
     slugs: tuple[str, ...] = ()
@@ -63,10 +65,6 @@ class Document(NamedTuple):
             and (self.published_at is None or self.published_at <= now)
             and (self.expires_at is None or now < self.expires_at)
         )
-
-    @property
-    def output(self) -> str:
-        return page_file(self.url)
 
 
 def completed(document: Document, *, identifier: str, changed_at: float | None) -> Document:
@@ -85,12 +83,19 @@ def completed(document: Document, *, identifier: str, changed_at: float | None) 
 
 
 def tag_slug(tag: str) -> str:
-    return _TAG_DROPPED.sub("-", tag.lower()).strip("-.") or "tag"
+    """The tag's part of an address: no longer than a file's name may be."""
+    slug = _TAG_DROPPED.sub("-", unicodedata.normalize("NFC", tag.lower())).strip("-.") or "tag"
+    if len(slug.encode()) <= 120:
+        return slug
+    return f"{slug[:30]}-{blake2b(slug.encode(), digest_size=6).hexdigest()}"
 
 
 def from_meta(meta: Mapping[str, Any], changed_at: float | None) -> Document:
-    """From web_documents.meta (JSON has no tuples)."""
-    values = dict(meta)
+    """From web_documents.meta (JSON has no tuples), which another version of the program may have written."""
+    names = [
+        name for name in Document._fields if name not in Document._field_defaults and name != "changed_at"
+    ]
+    values = {name: meta.get(name, "") for name in names}
     for name in ("tags", "aliases"):
         values[name] = tuple(values[name])
     values["links"] = tuple((title, url) for title, url in values["links"])
@@ -136,8 +141,13 @@ def make(name: str, path: str, page: Page, version: str, config: PublishConfig) 
         canonical_url=fields.get("canonical_url", ""),
         body_line=page.body_line,
         version=version,
+        text_hash=text_hash(page.body),
         changed_at=None,
     )
+
+
+def text_hash(body: str) -> str:
+    return blake2b(body.encode(), digest_size=12).hexdigest()
 
 
 def natural_id(source_id: str, slug: str, locale: str) -> str:

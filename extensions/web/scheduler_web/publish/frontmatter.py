@@ -146,7 +146,7 @@ class _Value(NamedTuple):
 
 
 NOT_TEXT = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
     + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
     + "]"
 )
@@ -261,7 +261,7 @@ def _slug(v: _Value) -> str:
 
 def safe_path(path: str) -> bool:
     """Whether a relative URL path stays below its folder on every file system that we know."""
-    return all(
+    return len(path.encode()) <= 900 and all(
         part not in ("", ".", "..")
         and len(part.encode()) <= 200
         and not re.search(r"[\\?#%:*\"<>|\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", part)

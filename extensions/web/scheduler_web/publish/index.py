@@ -13,7 +13,7 @@ from scheduler_web.publish.documents import Document
 from scheduler_web.publish.problems import Problem, PublishError
 from scheduler_web.publish.scan import FileStat
 
-VERSION = "index 3"
+VERSION = "index 4"
 _documents = store.Kept()
 Place = tuple[str, str]
 """(name of the source, path of the file in it)"""

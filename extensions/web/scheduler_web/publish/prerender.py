@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 
 from scheduler_web.publish.build import Build, renderer
+from scheduler_web.publish.documents import text_hash
 from scheduler_web.publish.fanout import Failure, Limits, fan_out
 from scheduler_web.publish.markdown import Fragment, render
-from scheduler_web.publish.problems import ContentError, Problem
+from scheduler_web.publish.problems import ContentError, Problem, PublishError
 from scheduler_web.publish.queries import fetch
 
 BATCH = 2_000
@@ -66,9 +67,7 @@ def _problem(build: Build, identifier: str, text: str) -> Problem:
 
 
 def _batch(build: Build, identifiers: list[str]) -> None:
-    with build.around.database() as connection:
-        rows = fetch(connection, "bodies", ids=identifiers)
-    tasks = [_task(build, identifier, body) for identifier, body in rows]
+    tasks = [_task(build, identifier, body) for identifier, body in bodies(build, identifiers).items()]
     done: list[tuple[str, str, Fragment]] = []
     failed: list[tuple[str, str, str]] = []
     for identifier, result in _render(build, tasks):
@@ -80,6 +79,18 @@ def _batch(build: Build, identifiers: list[str]) -> None:
     build.cache.fail(failed)
     build.index.unrendered -= {identifier for identifier, _, _ in done}
     build.index.changed = True
+
+
+def bodies(build: Build, identifiers: list[str]) -> dict[str, str]:
+    """The documents' Markdown. Raises PublishError for one that is not as ingestion left it."""
+    with build.around.database() as connection:
+        found = dict(fetch(connection, "bodies", ids=identifiers))
+    for identifier in identifiers:
+        document = build.index.docs[identifier]
+        if identifier not in found or text_hash(found[identifier]) != document.text_hash:
+            shown = build.sources.shown((document.source, document.path))
+            raise PublishError(f"{shown}: its row was changed in the database; run content_ingestion first")
+    return found
 
 
 def _task(build: Build, identifier: str, body: str) -> Task:

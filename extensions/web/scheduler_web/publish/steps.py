@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from scheduler_web.publish import copying, feeds, llms, robots, sitemap
 from scheduler_web.publish.build import Build
 from scheduler_web.publish.ingest import ingest
-from scheduler_web.publish.prerender import prerender
+from scheduler_web.publish.prerender import bodies, prerender
 from scheduler_web.publish.problems import ContentError, Problem
 from scheduler_web.publish.produce import produce
 from scheduler_web.publish.products import Product
-from scheduler_web.publish.queries import fetch
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def sitemap_xml(build: Build) -> None:
 
 def llms_txt(build: Build) -> None:
     if _needed(build, "llms_txt"):
-        _produce(build, "llms_txt", llms.plan(build.site, lambda ids: _bodies(build, ids)))
+        _produce(build, "llms_txt", llms.plan(build.site, lambda ids: bodies(build, ids)))
 
 
 def robots_txt(build: Build) -> None:
@@ -108,11 +107,6 @@ def _needed(build: Build, step: str) -> bool:
 
 def _produce(build: Build, step: str, products: list[Product]) -> None:
     produce(build, step, products, build.inputs)
-
-
-def _bodies(build: Build, identifiers: list[str]) -> dict[str, str]:
-    with build.around.database() as connection:
-        return dict(fetch(connection, "bodies", ids=identifiers))
 
 
 __all__ = ["STEPS", "Step"]
