@@ -38,6 +38,18 @@ class Revision:
     text: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """Why runs are lost, and what follows them. It does not hold for a daemon heard of since `silent_since`:
+    a judge that was stopped between looking and judging must not judge by what it saw then.
+    """
+
+    reason: str
+    message: str
+    retries: Sequence[Retry] = ()
+    silent_since: datetime | None = None
+
+
 class Presence:
     """This daemon's own rows, and what it may say of others'. Times are the database's."""
 
@@ -90,20 +102,21 @@ class Presence:
         rows = await self._rows("orphans_of_others", node=self._node.id, silent_since=silent_since)
         return [stored(row) for row in rows]
 
-    async def declare_lost(
-        self, runs: Sequence[StoredRun], retries: Sequence[Retry], *, reason: str, message: str
-    ) -> set[UUID]:
+    async def declare_lost(self, runs: Sequence[StoredRun], verdict: Verdict) -> set[UUID]:
         """Compare-and-set on status and claim token; the ids that are `lost` now. Their retries wait."""
+        now = await self.now()
         wanted = {
             "rows": as_rows({"id": run.id, "token": run.claim_token} for run in runs),
-            "reason": reason,
-            "message": message,
-            "now": await self.now(),
+            "reason": verdict.reason,
+            "message": verdict.message,
+            "silent_since": verdict.silent_since or now,
+            "now": now,
         }
         async with self._gateway.connection() as connection:
             cursor = await connection.execute(sql("declare_lost"), wanted)
             lost = {row[0] for row in await cursor.fetchall()}
-            await insert_retries(connection, [r for r in retries if UUID(r.of) in lost], self._node)
+            retries = [retry for retry in verdict.retries if UUID(retry.of) in lost]
+            await insert_retries(connection, retries, self._node)
         return lost
 
     async def adopt(self, runs: Sequence[StoredRun]) -> tuple[set[UUID], UUID]:

@@ -230,11 +230,13 @@ WHERE status IN ('queued', 'running') AND boot_id = %(boot)s
 ORDER BY id
 
 -- declare_lost --
--- The verdict on running rows whose worker or node is gone.
+-- The verdict on running rows whose worker or node is gone; not if their daemon has been heard of since.
 UPDATE scheduler.runs r
 SET status = 'lost', reason = %(reason)s, finished_at = %(now)s, error = %(message)s, waiting = NULL
 FROM json_to_recordset(%(rows)s::json) AS u(id uuid, token uuid)
 WHERE r.id = u.id AND r.claim_token IS NOT DISTINCT FROM u.token AND r.status = 'running'
+  AND NOT EXISTS (SELECT 1 FROM scheduler.nodes n WHERE n.id = r.node AND n.boot_id = r.boot_id
+                  AND n.stopped_at IS NULL AND n.heartbeat_at >= %(silent_since)s)
 RETURNING r.id
 
 -- adopt_queued --
@@ -457,11 +459,12 @@ WHERE job = %(job)s AND scope = %(scope)s AND planned AND last_for > %(start)s A
 ORDER BY scheduled_for
 
 -- prunable_runs --
--- A small batch of ended rows past their age or count.
+-- A small batch of ended rows past their age or count; not those that the next instant may extend.
 SELECT id, job, scope, planned, last_for FROM (
   SELECT id, job, scope, planned, last_for, coalesce(finished_at, claimed_at) AS ended,
          row_number() OVER (PARTITION BY job ORDER BY id DESC) AS n
   FROM scheduler.runs WHERE job = %(job)s AND status NOT IN ('queued', 'running')
+    AND id NOT IN (SELECT span_run FROM scheduler.schedules WHERE job = %(job)s AND span_run IS NOT NULL)
 ) AS r WHERE r.n > %(max_per_job)s OR r.ended < %(before)s
 ORDER BY r.id LIMIT %(batch)s
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from scheduler_daemon.clock import Clock
 from scheduler_daemon.errors import DatabaseUnavailableError
 from scheduler_daemon.ledger.history import History
 from scheduler_daemon.ledger.outcomes import Outcomes
-from scheduler_daemon.ledger.presence import Node, Presence
+from scheduler_daemon.ledger.presence import Node, Presence, Verdict
 from scheduler_daemon.ledger.values import NodeIdentity, StoredRun
 from scheduler_daemon.model import HistorySettings, RunStatus
 from scheduler_daemon.runner.retries import retry_of_stored
@@ -87,7 +87,9 @@ class Guardian:
     async def resolve_own(self) -> int:
         """What earlier daemons of this state directory left; how many runs were lost."""
         left = await self._books.presence.left_behind()
-        return await self._resolve(left, "daemon_died", "its daemon died or was killed")
+        return await self._resolve(
+            left, Verdict(reason="daemon_died", message="its daemon died or was killed")
+        )
 
     async def recover(self) -> None:
         """After an outage: rows whose claim was committed although its answer never came."""
@@ -106,9 +108,15 @@ class Guardian:
         await self._compare_revision()
         self.nodes = await presence.nodes()
         if self._alive_since is not None and moment - self._alive_since >= SILENCE:
-            orphans = await presence.orphans_of_others(moment - SILENCE)
-            if orphans:
-                await self._resolve(orphans, "node_gone", "its node gave no sign of life for 30 s")
+            await self._judge_others(moment - SILENCE)
+
+    async def _judge_others(self, silent_since: datetime) -> None:
+        orphans = await self._books.presence.orphans_of_others(silent_since)
+        if orphans:
+            silence = "its node gave no sign of life for 30 s"
+            await self._resolve(
+                orphans, Verdict(reason="node_gone", message=silence, silent_since=silent_since)
+            )
 
     async def obey_others(self) -> None:
         """What other nodes asked of this one, and what has waited for runs on other nodes."""
@@ -188,7 +196,7 @@ class Guardian:
         else:
             dispatcher.readiness.release("other_revision")
 
-    async def _resolve(self, runs: Sequence[StoredRun], reason: str, message: str) -> int:
+    async def _resolve(self, runs: Sequence[StoredRun], verdict: Verdict) -> int:
         """Running ones are lost, queued ones become ours."""
         running = [run for run in runs if run.status is RunStatus.RUNNING]
         queued = [run for run in runs if run.status is RunStatus.QUEUED and self._mine(run)]
@@ -197,10 +205,11 @@ class Guardian:
             book = self._runner.dispatcher.book
             specs = ((run, book.spec(run.job)) for run in running)
             retries = [r for run, spec in specs if spec is not None and (r := retry_of_stored(spec, run))]
-            lost = await self._books.presence.declare_lost(running, retries, reason=reason, message=message)
+            lost = await self._books.presence.declare_lost(running, replace(verdict, retries=retries))
             again = {retry.of for retry in retries}
             for run in running:
                 if run.id in lost:
+                    reason, message = verdict.reason, verdict.message
                     log.warning("run lost", job=run.job, run_id=str(run.id), why=message)
                     self._runner.lost(run, reason=reason, message=message, final=str(run.id) not in again)
             for retry in retries:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from scheduler_daemon.ledger.outcomes import Batch, Ending, Start
+from scheduler_daemon.ledger.presence import Verdict
 from scheduler_daemon.ledger.values import Retry, new_run_id
 from scheduler_daemon.model import LogRecord, Outcome, RunStatus, StepRecord
 
@@ -122,7 +123,7 @@ async def test_a_result_after_a_verdict_is_kept_beside_it_never_over_it(
     node = await make_node("a")
     run, token = await granted(node)
     (mine,) = await node.presence.own_live()
-    assert await node.presence.declare_lost([mine], [], reason="node_gone", message="why") == {run}
+    assert await node.presence.declare_lost([mine], Verdict(reason="node_gone", message="why")) == {run}
     late = ended(run, token, message="done after all", retry=again(run))
     await node.outcomes.write(Batch(endings=[late]))
     await node.outcomes.write(Batch(endings=[ended(run, token, message="once more")]))
@@ -139,12 +140,12 @@ async def test_a_verdict_comes_too_late_for_a_run_that_has_ended_or_was_taken_ov
     run, token = await granted(node)
     (mine,) = await node.presence.own_live()
     await node.outcomes.write(Batch(endings=[ended(run, token)]))
-    told = {"reason": "node_gone", "message": ""}
-    assert await node.presence.declare_lost([mine], [again(run)], **told) == set()
+    verdict = Verdict(reason="node_gone", message="", retries=[again(run)])
+    assert await node.presence.declare_lost([mine], verdict) == set()
     assert runs(columns="status, kind") == [{"status": "succeeded", "kind": "cron"}]
     await granted(node, "b")
     (stale,) = await node.presence.own_live()
-    assert await node.presence.declare_lost([replace(stale, claim_token=uuid4())], [], **told) == set()
+    assert await node.presence.declare_lost([replace(stale, claim_token=uuid4())], verdict) == set()
 
 
 async def test_a_retry_is_a_run_of_its_own_that_names_its_first_and_waits_for_its_time(
