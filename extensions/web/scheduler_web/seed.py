@@ -28,20 +28,21 @@ def fill(connection: psycopg.Connection[Any], plan: Plan) -> tuple[int, int]:
     for visit in traffic.visits():
         number = (visit.row[1] - first).days
         if number > day or len(sessions) >= CHUNK:
-            counts[0] += _copy(connection, "user_sessions", SESSION_COLUMNS, sessions)
+            counts[0] += copy_rows(connection, "user_sessions", SESSION_COLUMNS, sessions)
             sessions.clear()
             due = [n for n in waiting if n < number] or ([number] if number == day else [])
             counts[1] += sum(
-                _copy(connection, "engagement_events", EVENT_COLUMNS, waiting.pop(n, [])) for n in sorted(due)
+                copy_rows(connection, "engagement_events", EVENT_COLUMNS, waiting.pop(n, []))
+                for n in sorted(due)
             )
             day = number
         sessions.append(visit.row)
         for arrival, row in traffic.events(visit):
             if arrival <= plan.until:
                 waiting[max((arrival - first).days, day)].append(row)
-    counts[0] += _copy(connection, "user_sessions", SESSION_COLUMNS, sessions)
+    counts[0] += copy_rows(connection, "user_sessions", SESSION_COLUMNS, sessions)
     counts[1] += sum(
-        _copy(connection, "engagement_events", EVENT_COLUMNS, waiting[n]) for n in sorted(waiting)
+        copy_rows(connection, "engagement_events", EVENT_COLUMNS, waiting[n]) for n in sorted(waiting)
     )
     return counts[0], counts[1]
 
@@ -50,12 +51,13 @@ def _contents(connection: psycopg.Connection[Any], contents: list[Content], plan
     columns = ("id", "slug", "locale", "title", "body", "source_id", "version_hash", "published_at")
     published = plan.until - timedelta(days=plan.days)
     rows = [(c.id, c.slug, c.locale, c.title, "", c.source, "seed", published) for c in contents]
-    _copy(connection, "markdown_content", columns, rows)
+    copy_rows(connection, "markdown_content", columns, rows)
 
 
-def _copy(
+def copy_rows(
     connection: psycopg.Connection[Any], table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]
 ) -> int:
+    """Write rows to a table of schema public; returns how many."""
     if rows:
         statement = f"COPY public.{table} ({', '.join(columns)}) FROM STDIN"
         with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:

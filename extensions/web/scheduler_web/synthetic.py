@@ -148,7 +148,7 @@ class Traffic:
         for day, weight in zip(days, weights, strict=True):
             due += self.plan.events * weight / total
             while done < round(due):
-                visit = self._visit(self._moment(day), round(due) - done)
+                visit = self.visit(self._moment(day), round(due) - done)
                 done += len(visit.views)
                 yield visit
 
@@ -159,7 +159,8 @@ class Traffic:
         moment = midnight + timedelta(hours=hour, milliseconds=self.random.randrange(3_600_000))
         return moment if moment >= day else moment + timedelta(days=1)
 
-    def _visit(self, start: datetime, most: int) -> Visit:
+    def visit(self, start: datetime, most: int) -> Visit:
+        """One session from `start` on, with at most `most` views."""
         robot = self.random.random() < 0.09
         length = self.random.randint(1, 12) if robot else 1 + int(self.random.expovariate(0.62))
         views, moment = [], start

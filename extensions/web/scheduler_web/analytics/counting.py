@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from scheduler_web.analytics.scope import Scope
 from scheduler_web.analytics.totals import add_totals
 from scheduler_web.analytics.visits import (
+    Days,
     Difference,
     Key,
     PageDay,
@@ -34,7 +35,7 @@ def count_again(scope: Scope, sessions: list[str]) -> Difference:
     new = _read(scope, sessions, old)
     found = difference(old, new)
     if found.changed:
-        _replace(scope, found.changed, new)
+        _replace(scope, found.changed, old, new)
         before = _presence(scope, found)
         after = _changed_presence(found, before)
         _put_presence(scope, before, after)
@@ -102,11 +103,15 @@ def _by_day(item: tuple[Key, Visit]) -> date:
     return item[0][1]
 
 
-def _replace(scope: Scope, keys: Iterable[Key], new: Mapping[Key, Visit]) -> None:
-    changed = sorted(keys)
-    sessions, days = [k[0] for k in changed], [k[1] for k in changed]
-    scope.statements.run("drop_sessions", sessions=sessions, days=days)
-    kept = [(key, new[key]) for key in changed if key in new]
+def _replace(
+    scope: Scope, changed: Iterable[Key], old: Mapping[Key, Visit], new: Mapping[Key, Visit]
+) -> None:
+    gone = [key for key in changed if key in old]
+    if gone:
+        scope.statements.run(
+            "drop_sessions", sessions=[key[0] for key in gone], days=[key[1] for key in gone]
+        )
+    kept = sorted((key, new[key]) for key in changed if key in new)
     if kept:
         scope.statements.run(
             "add_sessions",
@@ -125,50 +130,48 @@ def _array(values: Iterable[int]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def _presence(scope: Scope, found: Difference) -> dict[Presence, Counter[date]]:
+def _presence(scope: Scope, found: Difference) -> dict[Presence, Days]:
     """On which days, and how often, the visitors concerned were on the pages concerned."""
-    keys = list(found.presence)
+    keys = sorted(found.presence)
     rows = scope.statements.rows("visitor_days", pages=[k[0] for k in keys], visitors=[k[1] for k in keys])
-    before: dict[Presence, Counter[date]] = {key: Counter() for key in keys}
+    before: dict[Presence, Days] = {key: {} for key in keys}
     for page, visitor, day, visits in rows:
         before[page, visitor][day] = visits
     return before
 
 
-def _changed_presence(
-    found: Difference, before: Mapping[Presence, Counter[date]]
-) -> dict[Presence, Counter[date]]:
+def _changed_presence(found: Difference, before: Mapping[Presence, Days]) -> dict[Presence, Days]:
     after = {}
     for key, days in before.items():
-        changed = Counter(days)
-        changed.update(found.presence[key])
-        after[key] = Counter({day: visits for day, visits in changed.items() if visits})
+        changed = days.copy()
+        for day, visits in found.presence[key].items():
+            changed[day] = changed.get(day, 0) + visits
+            if not changed[day]:
+                del changed[day]
+        after[key] = changed
     return after
 
 
-def _put_presence(
-    scope: Scope, before: Mapping[Presence, Counter[date]], after: Mapping[Presence, Counter[date]]
-) -> None:
-    put = [
-        (*key, day, visits)
-        for key, days in after.items()
-        for day, visits in days.items()
-        if before[key][day] != visits
-    ]
-    gone = [(*key, day) for key, days in before.items() for day in days if day not in after[key]]
-    if put:
-        pages, visitors, days, visits = (list(column) for column in zip(*put, strict=True))
-        scope.statements.run("put_visitor_days", pages=pages, visitors=visitors, days=days, visits=visits)
-    if gone:
-        pages, visitors, days = (list(column) for column in zip(*gone, strict=True))
-        scope.statements.run("drop_visitor_days", pages=pages, visitors=visitors, days=days)
+def _put_presence(scope: Scope, before: Mapping[Presence, Days], after: Mapping[Presence, Days]) -> None:
+    rows: dict[str, list[Any]] = {"add": [], "change": [], "drop": []}
+    for key, now in after.items():
+        then = before[key]
+        for day, visits in now.items():
+            if then.get(day) != visits:
+                rows["change" if day in then else "add"].append((*key, day, visits))
+        rows["drop"] += [(*key, day, visits) for day, visits in then.items() if day not in now]
+    for what, found in rows.items():
+        if found:
+            pages, visitors, days, counts = (list(column) for column in zip(*found, strict=True))
+            number = {} if what == "drop" else {"visits": counts}
+            scope.statements.run(f"{what}_visitor_days", pages=pages, visitors=visitors, days=days, **number)
 
 
 def _count_visitors(
     scope: Scope,
     found: Difference,
-    before: Mapping[Presence, Counter[date]],
-    after: Mapping[Presence, Counter[date]],
+    before: Mapping[Presence, Days],
+    after: Mapping[Presence, Days],
 ) -> None:
     for (page, visitor), then in before.items():
         now = after[page, visitor]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +15,13 @@ from scheduler_web.analytics.statements import Statements
 
 Route = Callable[[str, str, str], str | None]
 """(source_id, slug, locale) → the address that publishing gives such a content; None: not published."""
+
+Row = tuple[str, str, str, str, str, list[str]]
+"""(id, slug, locale, source, title, addresses that publishing gave it, its own first)"""
+
+MOST_OTHERS = 20_000
+MORE = "(more)"
+"""The page of addresses beyond that number: whoever invents addresses shall not fill the database."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,18 +63,17 @@ class Lookup:
         self._schema = schema
         self._site = site
         self._pages: Pages | None = None
-        self._languages: set[str] = {site.language.lower()}
 
     def refresh(self, before: str | None) -> tuple[str, set[date]]:
         """Take in what was published, renamed or moved since the state `before`.
 
         Returns the new state, and the days on which an address changes its page.
         """
-        rows = self._contents()
-        self._languages |= {locale.lower() for _, _, locale, *_ in rows}
-        state = hashlib.sha256(json.dumps([self._site.patterns, rows]).encode()).hexdigest()
+        digest = self._statements.rows("contents_digest", self._columns())[0][0]
+        state = f"{self._site.patterns} {digest}".strip()
         if state == before:
             return state, set()
+        rows: list[Row] = self._statements.rows("contents", self._columns())
         wanted = self._addresses(rows)
         first = {content: path for path, content in reversed(wanted.items())}
         numbers = self._put_pages([(row[0], first.get(row[0], ""), row[4]) for row in rows])
@@ -98,21 +102,17 @@ class Lookup:
             self._statements.run("put_agents", agents=list(found), crawlers=list(found.values()))
         return found
 
-    def _contents(self) -> list[tuple[str, str, str, str, str, list[str]]]:
+    def _columns(self) -> dict[str, sql.Composable]:
         documents = self._schema.documents
         addresses = "(SELECT coalesce(array_agg(a), '{}') FROM jsonb_array_elements_text(jsonb_build_array("
         addresses += "w.meta -> 'url') || coalesce(w.meta -> 'aliases', '[]')) a WHERE a IS NOT NULL)"
-        return self._statements.rows(
-            "contents",
-            {
-                "addresses": sql.SQL(addresses if documents else "'{}'::text[]"),
-                "joins": sql.SQL(
-                    "LEFT JOIN public.web_documents w ON w.content_id = c.id" if documents else ""
-                ),
-            },
-        )
+        return {
+            "addresses": sql.SQL(addresses if documents else "'{}'::text[]"),
+            "stamp": sql.SQL("coalesce(w.xmin::text, '')" if documents else "''"),
+            "joins": sql.SQL("LEFT JOIN public.web_documents w ON w.content_id = c.id" if documents else ""),
+        }
 
-    def _addresses(self, rows: list[tuple[str, str, str, str, str, list[str]]]) -> dict[str, str]:
+    def _addresses(self, rows: list[Row]) -> dict[str, str]:
         """Path → content id. Of two contents with one address, the one whose own it is wins over an alias."""
         own = {r[0]: [*r[5][:1], *filter(None, [self._site.route(r[3], r[1], r[2])])] for r in rows}
         wanted: dict[str, str] = {}
@@ -139,7 +139,8 @@ class Lookup:
             self._pages = Pages(
                 paths={path: page for path, page, _ in rows},
                 contents={page for _, page, content in rows if content},
-                languages=self._languages,
+                languages={language for (language,) in self._statements.rows("languages")}
+                | {self._site.language.lower()},
             )
         return self._pages
 
@@ -159,12 +160,21 @@ class Lookup:
         pages = self._known()
         found = {path: pages.find(path) for path in set(new.values())}
         strange = sorted({canonical for canonical, page in found.values() if page is None})
-        if strange:
-            added = dict(self._statements.rows("add_other_pages", paths=strange))
-            self._statements.run("put_paths", paths=list(added), pages=list(added.values()))
-            pages.paths |= added
-        learnt = {url: pages.find(path)[1] or 0 for url, path in new.items()}
+        self._add_others(pages, strange)
+        rest = pages.paths.get(MORE, 0)
+        learnt = {url: pages.find(path)[1] or rest for url, path in new.items()}
         self._statements.run(
             "put_urls", urls=list(new), paths=list(new.values()), pages=list(learnt.values())
         )
         return learnt
+
+    def _add_others(self, pages: Pages, paths: list[str]) -> None:
+        """Make pages of addresses that are no content; beyond a number of them, one for all the rest."""
+        room = max(0, MOST_OTHERS - len(set(pages.paths.values()) - pages.contents))
+        added = paths[:room]
+        if len(paths) > room and MORE not in pages.paths:
+            added.append(MORE)
+        if added:
+            numbers = dict(self._statements.rows("add_other_pages", paths=added))
+            self._statements.run("put_paths", paths=list(numbers), pages=list(numbers.values()))
+            pages.paths |= numbers

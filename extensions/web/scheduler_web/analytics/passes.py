@@ -198,14 +198,12 @@ class _Pass:
         self._put_metrics(None)
 
     def _put_metrics(self, pages: list[int] | None) -> None:
-        settings = self._request.settings
-        self._scope.statements.run(
-            "put_metrics",
-            pages=pages,
-            today=self._scope.today,
-            trend_views=settings.trend_views,
-            trend_percent=settings.trend_percent,
-        )
+        """Of these pages, or of all."""
+        statements, settings = self._scope.statements, self._request.settings
+        metrics = {"metrics": statements.compose("metrics")}
+        values = {"trend_views": settings.trend_views, "trend_percent": settings.trend_percent}
+        for name in ("change_metrics", "add_metrics"):
+            statements.run(name, metrics, pages=pages, today=self._scope.today, **values)
 
 
 def _reading(scope: Scope) -> dict[str, Any]:

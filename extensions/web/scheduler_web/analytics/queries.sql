@@ -88,11 +88,16 @@ FROM unnest(%(sessions)s::text[], %(days)s::date[], %(visitors)s::bigint[], %(bo
     %(seen_at)s::text[], %(pages)s::text[], %(times)s::text[])
     AS t (session_id, day, visitor, bot, known, seen_at, pages, times)
 
--- put_visitor_days --
--- Set how many sessions a visitor had on a page on a day.
-INSERT INTO public.analytics_visitor_days AS o (page, visitor, day, visits)
+-- add_visitor_days --
+INSERT INTO public.analytics_visitor_days (page, visitor, day, visits)
 SELECT * FROM unnest(%(pages)s::integer[], %(visitors)s::bigint[], %(days)s::date[], %(visits)s::integer[])
-ON CONFLICT (page, visitor, day) DO UPDATE SET visits = excluded.visits
+
+-- change_visitor_days --
+-- Set how many sessions a visitor had on a page on a day.
+UPDATE public.analytics_visitor_days o SET visits = t.visits
+FROM unnest(%(pages)s::integer[], %(visitors)s::bigint[], %(days)s::date[], %(visits)s::integer[])
+    AS t (page, visitor, day, visits)
+WHERE o.page = t.page AND o.visitor = t.visitor AND o.day = t.day
 
 -- drop_visitor_days --
 DELETE FROM public.analytics_visitor_days o
@@ -118,32 +123,39 @@ ON CONFLICT (page) DO UPDATE SET views = o.views + excluded.views, timed = o.tim
 -- drop_empty_totals --
 DELETE FROM public.analytics_totals WHERE page = ANY(%(pages)s) AND views = 0 AND visitors = 0
 
--- put_metrics --
--- The application's own table. New content has no trend: it needs 14 whole days to compare.
-INSERT INTO public.content_performance_metrics AS o (id, content_id, total_views, unique_visitors,
-    avg_time_on_page_seconds, views_last_7_days, views_last_30_days, trend_direction)
-SELECT gen_random_uuid()::text, c.id, coalesce(t.views, 0), coalesce(t.visitors, 0),
-    coalesce(t.time_ms / nullif(t.timed, 0)::float8 / 1000, 0), coalesce(t.views_7d, 0), coalesce(t.views_30d, 0),
+-- metrics --
+-- What the application's own table is told. New content has no trend: it needs 14 whole days to compare.
+SELECT c.id AS content_id, coalesce(t.views, 0) AS views, coalesce(t.visitors, 0) AS visitors,
+    coalesce(t.time_ms / nullif(t.timed, 0)::float8 / 1000, 0) AS mean_s, coalesce(t.views_7d, 0) AS views_7d,
+    coalesce(t.views_30d, 0) AS views_30d,
     CASE
         WHEN t.page IS NULL OR abs(t.trend_now - t.trend_before) < %(trend_views)s
             OR abs(t.trend_now - t.trend_before) * 100 < t.trend_before * %(trend_percent)s
             OR (SELECT min(day) FROM public.analytics_page_days d WHERE d.page = t.page) > %(today)s::date - 14
         THEN 'stable'
         WHEN t.trend_now > t.trend_before THEN 'up' ELSE 'down'
-    END
+    END AS trend
 FROM public.markdown_content c
 JOIN public.analytics_pages p ON p.content_id = c.id
 LEFT JOIN public.analytics_totals t ON t.page = p.page
-WHERE (%(pages)s::integer[] IS NULL OR p.page = ANY(%(pages)s::integer[]))
-    AND (t.page IS NOT NULL OR EXISTS (SELECT FROM public.content_performance_metrics m WHERE m.content_id = c.id))
-ON CONFLICT (content_id) DO UPDATE SET total_views = excluded.total_views,
-    unique_visitors = excluded.unique_visitors, avg_time_on_page_seconds = excluded.avg_time_on_page_seconds,
-    views_last_7_days = excluded.views_last_7_days, views_last_30_days = excluded.views_last_30_days,
-    trend_direction = excluded.trend_direction, updated_at = now()
-WHERE (o.total_views, o.unique_visitors, o.avg_time_on_page_seconds, o.views_last_7_days, o.views_last_30_days,
-    o.trend_direction) IS DISTINCT FROM (excluded.total_views, excluded.unique_visitors,
-    excluded.avg_time_on_page_seconds, excluded.views_last_7_days, excluded.views_last_30_days,
-    excluded.trend_direction)
+WHERE %(pages)s::integer[] IS NULL OR p.page = ANY(%(pages)s::integer[])
+
+-- change_metrics --
+UPDATE public.content_performance_metrics o SET total_views = n.views, unique_visitors = n.visitors,
+    avg_time_on_page_seconds = n.mean_s, views_last_7_days = n.views_7d, views_last_30_days = n.views_30d,
+    trend_direction = n.trend, updated_at = now()
+FROM ({metrics}) AS n
+WHERE o.content_id = n.content_id AND (o.total_views, o.unique_visitors, o.avg_time_on_page_seconds,
+    o.views_last_7_days, o.views_last_30_days, o.trend_direction)
+    IS DISTINCT FROM (n.views, n.visitors, n.mean_s, n.views_7d, n.views_30d, n.trend)
+
+-- add_metrics --
+INSERT INTO public.content_performance_metrics (id, content_id, total_views, unique_visitors,
+    avg_time_on_page_seconds, views_last_7_days, views_last_30_days, trend_direction)
+SELECT gen_random_uuid()::text, n.* FROM ({metrics}) AS n
+WHERE n.views > 0
+    AND NOT EXISTS (SELECT FROM public.content_performance_metrics o WHERE o.content_id = n.content_id)
+ON CONFLICT (content_id) DO NOTHING
 
 -- close_counts --
 -- From how much each closing day was computed.
@@ -161,6 +173,14 @@ FROM public.analytics_daily v WHERE d.day < %(open_from)s AND d.median_ms IS NUL
 
 -- close_sessions --
 DELETE FROM public.analytics_sessions WHERE day < %(open_from)s
+
+-- contents_digest --
+-- Changes whenever a row of the next statement is written: rows carry the transaction that wrote them.
+SELECT count(*) || ' ' || coalesce(sum(hashtextextended(c.id || ' ' || c.xmin::text || ' ' || {stamp}, 0)), 0)
+FROM public.markdown_content c {joins}
+
+-- languages --
+SELECT DISTINCT lower(locale) FROM public.markdown_content
 
 -- contents --
 -- Every content with the addresses that publishing gave it.

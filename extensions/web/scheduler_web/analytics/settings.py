@@ -33,7 +33,6 @@ class AnalyticsConfig(BaseModel):
     timezone: Annotated[str, AfterValidator(_zone)] | None = None
     late_days: Annotated[int, Field(ge=7, le=31)] = 7
     visitor: Literal["fingerprint", "session"] = "fingerprint"
-    visitor_memory_days: Annotated[int, Field(ge=60)] = 400
     view_events: tuple[str, ...] = Field(default=("page_exit",), min_length=1)
     longest_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 30
     trend_percent: Whole = 10

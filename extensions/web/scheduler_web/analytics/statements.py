@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -18,6 +19,13 @@ def _statements(package: str) -> dict[str, sql.SQL]:
     return {name: sql.SQL(body.strip()) for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
+def _bound(value: Any) -> Any:
+    """Numbers and days as PostgreSQL writes arrays: psycopg would look at each for quotes."""
+    if isinstance(value, list) and value and isinstance(value[0], (int, date)):
+        return "{" + ",".join(map(str, value)) + "}"
+    return value
+
+
 class Statements:
     """The statements of one package's queries.sql, on one connection."""
 
@@ -29,7 +37,8 @@ class Statements:
         self, name: str, fragments: Mapping[str, sql.Composable] | None = None, /, **values: Any
     ) -> Cursor[Any]:
         """Execute a statement; `fragments` fill its {braces}, `values` its %(parameters)s."""
-        return self._connection.execute(self.compose(name, fragments), values or None)
+        bound = {key: _bound(value) for key, value in values.items()}
+        return self._connection.execute(self.compose(name, fragments), bound or None)
 
     def compose(
         self, name: str, fragments: Mapping[str, sql.Composable] | None = None

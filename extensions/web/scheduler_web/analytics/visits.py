@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 
 SITE = 0
 """The page that stands for the whole site."""
@@ -17,6 +17,8 @@ Key = tuple[str, date]
 PageDay = tuple[int, date]
 Presence = tuple[int, int]
 """(page, visitor)"""
+Days = dict[date, int]
+"""Day → in how many visits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Difference:
     """Between what was counted and what is so. `presence`: (page, visitor) → day → visits more or fewer."""
 
     days: dict[PageDay, Sums] = field(default_factory=lambda: defaultdict(Sums))
-    presence: dict[Presence, Counter[date]] = field(default_factory=lambda: defaultdict(Counter))
+    presence: dict[Presence, Days] = field(default_factory=lambda: defaultdict(dict))
     changed: set[Key] = field(default_factory=set)
 
 
@@ -99,33 +101,39 @@ def _count(found: Difference, day: date, visit: Visit | None, sign: int) -> None
     bounced = len(visit.views) == 1
     for page, times in [*pages.items(), (SITE, [view.ms for view in visit.views])]:
         found.days[page, day].add(times, bounced, sign)
-        found.presence[page, visit.visitor][day] += sign
+        days = found.presence[page, visit.visitor]
+        days[day] = days.get(day, 0) + sign
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
-    """Spans of days that totals are kept for; all end on or before `today`."""
+class Spans:
+    """In which of the spans of days that totals are kept for a day lies."""
 
-    today: date
-
-    def week(self, day: date) -> bool:
-        return self._within(day, 6, 0)
-
-    def month(self, day: date) -> bool:
-        return self._within(day, 29, 0)
-
-    def trend_now(self, day: date) -> bool:
-        return self._within(day, 7, 1)
-
-    def trend_before(self, day: date) -> bool:
-        return self._within(day, 14, 8)
-
-    def _within(self, day: date, first: int, last: int) -> bool:
-        return self.today - timedelta(days=first) <= day <= self.today - timedelta(days=last)
+    week: bool
+    month: bool
+    trend_now: bool
+    trend_before: bool
 
 
-def newcomer_days(days: Iterable[date]) -> set[date]:
+class Windows(dict[date, Spans]):
+    """The spans of each day; all spans end on `today` or the day before it."""
+
+    def __init__(self, today: date) -> None:
+        super().__init__()
+        self._today = today
+
+    def __missing__(self, day: date) -> Spans:
+        ago = (self._today - day).days
+        self[day] = spans = Spans(
+            week=0 <= ago <= 6, month=0 <= ago <= 29, trend_now=1 <= ago <= 7, trend_before=8 <= ago <= 14
+        )
+        return spans
+
+
+def newcomer_days(days: Collection[date]) -> Iterable[date]:
     """Those of a visitor's days on a page that follow none of the 30 days before."""
+    if len(days) == 1:
+        return days
     ordered = sorted(days)
     pairs = zip(ordered, [None, *ordered], strict=False)
-    return {day for day, last in pairs if last is None or day - last > timedelta(days=MEMORY)}
+    return [day for day, last in pairs if last is None or (day - last).days > MEMORY]

@@ -86,7 +86,7 @@ CREATE TABLE IF NOT EXISTS public.analytics_page_days (
     time_ms bigint NOT NULL,
     median_ms double precision,
     PRIMARY KEY (page, day)
-);
+) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS analytics_page_days_day ON public.analytics_page_days (day);
 
 -- Which visitor (a 64-bit hash) was on which page on which day, in how many sessions, for as many days as distinct
@@ -128,7 +128,7 @@ CREATE TABLE IF NOT EXISTS public.analytics_totals (
     visitors_30d bigint NOT NULL DEFAULT 0,
     trend_now bigint NOT NULL DEFAULT 0,
     trend_before bigint NOT NULL DEFAULT 0
-);
+) WITH (fillfactor = 80);
 
 -- From how many events, and events of known sessions, a closed day was computed: fewer now means pruned.
 CREATE TABLE IF NOT EXISTS public.analytics_days (

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from scheduler_web.analytics import lookup
 from scheduler_web.analytics.addresses import path_of, without_language
 from scheduler_web.analytics.crawlers import is_crawler, list_version
 from scheduler_web.analytics.settings import AnalyticsConfig
@@ -250,6 +251,17 @@ def test_what_is_no_content_is_counted_and_the_top_of_it_told(world: Any) -> Non
     report = world.run()
     assert report.other[0] == (7, 28, "/page-6", 7)
     assert len(report.other) == 5
+
+
+def test_invented_addresses_do_not_fill_the_database(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "MOST_OTHERS", 3)
+    for number in range(6):
+        world.event(f"s{number}", f"/invented-{number}")
+    world.run()
+    world.event("late", "/invented-9")
+    world.run()
+    rows = world.rows("SELECT path, views FROM analytics_daily WHERE page <> 0 ORDER BY path")
+    assert rows == [("(more)", 4), ("/invented-0", 1), ("/invented-1", 1), ("/invented-2", 1)]
 
 
 def test_a_day_is_the_sites_across_the_change_of_clocks(world: Any) -> None:

@@ -209,7 +209,7 @@ def test_published_addresses_and_aliases_are_known(world: Any) -> None:
     world.content("a")
     world.execute(
         "INSERT INTO web_documents (content_id, source, path, hash, meta) "
-        """VALUES ('content-blog-a-en', 'b', 'a.md', '', '{"url": "/elsewhere/a/", "aliases": ["/old/a/"]}')"""
+        """VALUES ('content-blog-a-en', 'b', 'a', '', '{"url": "/elsewhere/a/", "aliases": ["/old/a/"]}')"""
     )
     for number, url in enumerate(("/elsewhere/a", "/old/a", "/blog/a")):
         world.event(f"s{number}", url)
