@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -60,15 +60,19 @@ def _record(method: str, event: Event) -> LogRecord:
     )
 
 
-def configure(*, level: str, as_json: bool) -> LedgerTap:
-    """Set up structlog for this process. Returns the tap, to be given its sink and its secrets later."""
+def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> LedgerTap:
+    """Set up structlog for this process. Returns the tap, to be given its sink and its secrets later.
+
+    stream: where lines go that do not go to journald [standard error].
+    """
+    stream = stream or sys.stderr
     tap = LedgerTap(journal.Journal() if journal.ours() and not as_json else None)
     renderer: Any
     if as_json:
         renderer = structlog.processors.JSONRenderer(default=str)
     else:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            colors=stream.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
         )
     structlog.configure(
         processors=[
@@ -85,7 +89,7 @@ def configure(*, level: str, as_json: bool) -> LedgerTap:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_Formatter(tap, as_json=as_json))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("scheduler_daemon").setLevel(level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -72,18 +73,28 @@ def run(config: str | None, log_level: str, log_format: str) -> None:
     """
     # Before anything slow: an early SIGHUP must not end the process, its default.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    from scheduler_daemon.init import be_init, first_process
+
+    contained = first_process()
+    if contained:
+        be_init()
+    faulthandler.enable()  # so that a watchdog's SIGABRT tells where it hung
     from scheduler_daemon.config import load
     from scheduler_daemon.daemon import Daemon
     from scheduler_daemon.errors import SchedulerError
     from scheduler_daemon.logs import configure
 
     file = _find_config(config)
-    tap = configure(level=log_level.upper(), as_json=log_format == "json")
+    stream = sys.stdout if contained else sys.stderr
+    tap = configure(level=log_level.upper(), as_json=log_format == "json", stream=stream)
+    for_people = log_format == "text" and tap.journald is None
     try:
         loaded = load(file)
+        tap.redactor.learn(loaded.secrets)
         for warning in loaded.warnings:
             click.echo(str(warning), err=True)
-        asyncio.run(Daemon(loaded, tap=tap, announce=_announce).run())
+        announce = _announce if for_people else _announce_briefly
+        asyncio.run(Daemon(loaded, tap=tap, announce=announce).run())
     except SchedulerError as error:
         _fail(error)
 
@@ -151,6 +162,20 @@ def _load(config: str | None) -> Any:
 def _fail(error: Any) -> None:
     click.echo(str(error), err=True)
     sys.exit(error.exit_code)
+
+
+def _announce_briefly(house: House) -> None:
+    """Under systemd, or for machines: a line like any other."""
+    import structlog
+
+    log = structlog.get_logger(__name__)
+    log.info(
+        "ready",
+        version=house.node.version,
+        jobs=len(house.edition.bindings),
+        configuration=str(house.edition.settings.file),
+        database=house.database,
+    )
 
 
 def _announce(house: House) -> None:

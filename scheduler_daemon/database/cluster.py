@@ -28,6 +28,8 @@ PORT = 5432
 SPACE = 100 * 1024 * 1024
 """Bytes of disk that a new cluster wants."""
 SHARED_MEMORY = Path("/dev", "shm")
+SHARED_ROOM = 32 * 1024 * 1024
+"""Bytes that must be free there, or PostgreSQL keeps in files what its processes share."""
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 SETTINGS: Mapping[str, str] = {
@@ -151,7 +153,7 @@ class Cluster:
 
     def configure(self, extra: Mapping[str, str] | None = None) -> None:
         """Write postgresql.conf; `extra` settings win over ours."""
-        shared = "posix" if os.access(SHARED_MEMORY, os.W_OK) else "mmap"
+        shared = "mmap" if scarce_memory() else "posix"
         settings = {
             **SETTINGS,
             "unix_socket_directories": str(self.sockets),
@@ -202,6 +204,19 @@ class Cluster:
                 return _last_line(log.read().decode(errors="replace"))
         except OSError:
             return "it said nothing"
+
+
+def scarce_memory() -> str | None:
+    """Why the machine's shared memory does not serve; None: it does."""
+    try:
+        free = shutil.disk_usage(SHARED_MEMORY).free
+    except OSError as exc:
+        return f"{SHARED_MEMORY} is not there: {exc.strerror}"
+    if not os.access(SHARED_MEMORY, os.W_OK):
+        return f"{SHARED_MEMORY} cannot be written"
+    if free < SHARED_ROOM:
+        return f"{SHARED_MEMORY} has {free >> 20} MB free, and {SHARED_ROOM >> 20} MB are wanted"
+    return None
 
 
 def _quoted(value: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from psycopg import sql
 
 from scheduler_daemon.database import binaries
-from scheduler_daemon.database.cluster import ENVIRONMENT, Cluster
+from scheduler_daemon.database.cluster import ENVIRONMENT, Cluster, scarce_memory
 from scheduler_daemon.database.leftovers import FAST_STOP_S, HARD_STOP_S, end_leftovers
 from scheduler_daemon.database.pools import border, connect, describe
 from scheduler_daemon.database.roles import JOB_ROLE, ensure_job_role
@@ -136,6 +136,8 @@ class EmbeddedServer:
         else:
             self._log(f"making a PostgreSQL {programs.version} database in {folder}")
             cluster.create()
+        if why := scarce_memory():
+            self._log(f"{why}: PostgreSQL uses files instead, which is slower (a container: --shm-size=64m)")
         cluster.configure()
         cluster.rotate_log(LOG_LIMIT)
         return cluster
