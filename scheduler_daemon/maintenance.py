@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -15,10 +17,14 @@ from scheduler_daemon.database import archive, upgrade
 from scheduler_daemon.database.binaries import newest
 from scheduler_daemon.database.cluster import Cluster
 from scheduler_daemon.database.embedded import DATABASE, EmbeddedServer
+from scheduler_daemon.database.gateway import Gateway
 from scheduler_daemon.database.pools import connect_with_retry
 from scheduler_daemon.database.roles import JOB_ROLE
 from scheduler_daemon.database.sockets import socket_folder
 from scheduler_daemon.errors import DatabaseUnavailableError, StateDirectoryError
+from scheduler_daemon.ledger.history import Actor, History
+from scheduler_daemon.ledger.presence import Presence
+from scheduler_daemon.ledger.values import NodeIdentity
 from scheduler_daemon.model import Settings
 from scheduler_daemon.state import StateDirectory
 
@@ -109,3 +115,32 @@ async def upgrade_database(settings: Settings) -> Path | None:
         )
     async with _alone(StateDirectory(settings.state_dir)):
         return await upgrade.upgrade(settings.state_dir, log=log.info)
+
+
+async def accept(settings: Settings, actor: Actor) -> bool:
+    """This database, restored or copied, is the real one now: its jobs may run here. False: it was already.
+
+    A daemon that holds back notices within seconds.
+    """
+    async with reach(settings) as database:
+        gateway = Gateway(database.url, log=log.warning)
+        await gateway.open()
+        try:
+            node = _identity(settings)
+            presence = Presence(gateway, node, offset=lambda: timedelta(0))
+            if not await presence.restored():
+                return False
+            await presence.accept()
+            await History(gateway, node.id).record_action(actor, "accept", None, ("restored", "accepted"))
+            return True
+        finally:
+            await gateway.close()
+
+
+def _identity(settings: Settings) -> NodeIdentity:
+    """Of this state directory, if it has one yet."""
+    try:
+        node = UUID((settings.state_dir / "node").read_text().strip())
+    except (OSError, ValueError):
+        node = UUID(int=0)
+    return NodeIdentity(id=node, boot_id=uuid4(), name="", machine_id="", pid=os.getpid(), version="")

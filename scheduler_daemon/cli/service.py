@@ -12,35 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scheduler_daemon.cli.command import Lazy
+from scheduler_daemon.cli.options import config_option, find_config
+
 if TYPE_CHECKING:
     from scheduler_daemon.operations import House
 
+ROOM = "scheduler_daemon.cli.upkeep"
 SHOWN = 25
-CONFIG_PLACES = (
-    "config/config.yaml",
-    "services/scheduler/config.yaml",
-    "/etc/scheduler-daemon/config.yaml",
+
+
+@click.group(
+    cls=Lazy,
+    lazy={
+        "backup": (f"{ROOM}:backup", "Write the whole database to a file."),
+        "restore": (f"{ROOM}:restore", "Fill the database from such a file."),
+        "accept": (f"{ROOM}:accept", "Let jobs run on a restored or copied database."),
+        "upgrade-database": (
+            f"{ROOM}:upgrade_database",
+            "Bring the embedded database to a newer PostgreSQL.",
+        ),
+    },
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _find_config(given: str | None) -> Path:
-    """The option, then $SCHEDULER_DAEMON_CONFIG, then the usual places."""
-    named = given or os.environ.get("SCHEDULER_DAEMON_CONFIG")
-    if named:
-        return Path(named)
-    for place in CONFIG_PLACES:
-        if Path(place).exists():
-            return Path(place)
-    tried = ", ".join(CONFIG_PLACES)
-    raise click.UsageError(f"no configuration found (tried {tried}); name one with --config")
-
-
-config_option = click.option(
-    "--config", "config", metavar="FILE", help="The configuration file [default: config/config.yaml]."
-)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="scheduler-daemon")
 def main() -> None:
     """Run background jobs on cron schedules, and account for every planned instant.
@@ -84,7 +78,7 @@ def run(config: str | None, log_level: str, log_format: str) -> None:
     from scheduler_daemon.errors import SchedulerError
     from scheduler_daemon.logs import configure
 
-    file = _find_config(config)
+    file = find_config(config)
     stream = sys.stdout if contained else sys.stderr
     tap = configure(level=log_level.upper(), as_json=log_format == "json", stream=stream)
     for_people = log_format == "text" and tap.journald is None
@@ -109,7 +103,7 @@ def check(config: str | None, strict: bool) -> None:
     """
     from scheduler_daemon.cli.checking import check_configuration
 
-    sys.exit(check_configuration(_find_config(config), strict=strict))
+    sys.exit(check_configuration(find_config(config), strict=strict))
 
 
 @main.command()
@@ -156,7 +150,7 @@ def new_extension(name: str, into: Path) -> None:
 def _load(config: str | None) -> Any:
     from scheduler_daemon.config import load
 
-    return load(_find_config(config))
+    return load(find_config(config))
 
 
 def _fail(error: Any) -> None:

@@ -105,6 +105,8 @@ class Guardian:
             return
         self._note_beat(moment)
         await self._judge_clock()
+        if "restored" in dispatcher.readiness.hold and not await presence.restored():
+            dispatcher.readiness.release("restored")
         await self._compare_revision()
         self.nodes = await presence.nodes()
         if self._alive_since is not None and moment - self._alive_since >= SILENCE:
