@@ -53,6 +53,7 @@ from scheduler_daemon.runner.runner import Runner
 from scheduler_daemon.runner.spool import Spool
 from scheduler_daemon.runner.startup import StartupRuns
 from scheduler_daemon.state import StateDirectory, machine_id
+from scheduler_daemon.tasks import end
 
 DATABASE_PATIENCE = timedelta(seconds=60)
 DATABASE_RESTART_S = (0.1, 1.0, 5.0)
@@ -356,8 +357,7 @@ async def _keep_running(server: EmbeddedServer) -> None:
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
 
 
 async def _quietly(work: Callable[[], Awaitable[None]]) -> None:

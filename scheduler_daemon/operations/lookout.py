@@ -19,6 +19,7 @@ from scheduler_daemon.notify.store import Store
 from scheduler_daemon.operations.health import conditions, unhealthy
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.runner.orders import EndedRun, RunOrder, RunWatcher
+from scheduler_daemon.tasks import end
 
 EVERY_S = 5.0
 HISTORY = "notify.json"
@@ -55,8 +56,7 @@ class Lookout(RunWatcher):
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end([self._task])
             self._task = None
         await self._heartbeat.stop()
         await self.notifier.stop()

@@ -25,6 +25,7 @@ from scheduler_daemon.runner.pool import Pool
 from scheduler_daemon.runner.readiness import Readiness
 from scheduler_daemon.runner.rollover import Turnover
 from scheduler_daemon.runner.waiting import Waiting
+from scheduler_daemon.tasks import end
 
 CLAIM_AT_ONCE = 250
 RETRY_S = 0.5
@@ -75,8 +76,7 @@ class Dispatcher:
     async def stop(self) -> None:
         """Nothing is claimed any more when this returns."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end([self._task])
             self._task = None
 
     def due(self, jobs: Iterable[str]) -> None:

@@ -22,6 +22,7 @@ from scheduler_daemon.ledger.values import NodeIdentity, StoredRun
 from scheduler_daemon.model import HistorySettings, RunStatus
 from scheduler_daemon.runner.retries import retry_of_stored
 from scheduler_daemon.runner.runner import Runner
+from scheduler_daemon.tasks import end
 
 HEARTBEAT_S = 5.0
 SILENCE = timedelta(seconds=30)
@@ -72,9 +73,7 @@ class Guardian:
             self._tasks.append(asyncio.create_task(self._every(interval, work), name=work.__name__))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._tasks.clear()
 
     def others_alive(self, now: datetime) -> bool:
