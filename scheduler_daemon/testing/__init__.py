@@ -5,11 +5,14 @@ Nothing heavy is imported until a test asks for a fixture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+
+from scheduler_daemon.testing.values import Cue, Disposition, Outage, Play, Plays, Simulation
 
 if TYPE_CHECKING:
     from scheduler_daemon.database.temporary import TemporaryServer
@@ -91,3 +94,41 @@ def run_job() -> RunJob:
         return rehearse(extension, job, parameters, stage)
 
     return run
+
+
+def simulate(
+    config: Path | str,
+    start: datetime,
+    end: datetime,
+    *,
+    outages: Sequence[Outage] = (),
+    plays: Plays | None = None,
+    extensions: Sequence[Extension] | None = None,
+) -> Simulation:
+    """What becomes of every instant in [start, end) under a configuration file: a year in seconds.
+
+    A virtual clock drives the daemon's own configuration, cron engine, planning, dispatcher and claim rules;
+    no job runs: `plays` says of jobs, by name, how long their runs take and how they end (at once, and well).
+    With `extensions`, jobs of others are unavailable, sections and parameters are checked, and startup jobs
+    run; without, every job is taken to be there. Times are aware.
+
+    Raises ConfigurationError as a start of the daemon would, and ValueError for times that do not fit.
+    Call it from a plain test, not from an `async def`.
+    """
+    from scheduler_daemon.testing.simulation import Scene, simulated
+
+    scene = Scene(start=start, end=end, outages=outages, plays=plays or {})
+    return simulated(Path(config), scene, extensions)
+
+
+__all__ = [
+    "Cue",
+    "Disposition",
+    "MakeDatabase",
+    "Outage",
+    "Play",
+    "Plays",
+    "RunJob",
+    "Simulation",
+    "simulate",
+]
