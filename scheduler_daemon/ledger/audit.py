@@ -98,7 +98,7 @@ class Audit:
 
     async def run(self, *, job: str | None = None, since: datetime | None = None) -> list[AuditedJob]:
         """Audit one job or all, from `since` or from where each is accounted for, to its watermark."""
-        async with self._gateway.connection() as connection:
+        async with self._gateway.reading() as connection:
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor = await connection.execute(sql("audited_schedules"), {"job": job})
             schedules = await cursor.fetchall()

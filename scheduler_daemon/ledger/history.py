@@ -176,7 +176,7 @@ class History:
 
     async def _read(self, query: str, /, **parameters: Any) -> list[Row]:
         async with (
-            self._gateway.connection() as connection,
+            self._gateway.reading() as connection,
             connection.cursor(row_factory=dict_row) as cursor,
         ):
             await cursor.execute(sql(query), parameters)
