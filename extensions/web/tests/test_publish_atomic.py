@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 from scheduler_web.publish import store, workshop
+from scheduler_web.publish.pipeline import publish
 from scheduler_web.publish.problems import PublishError
 
 
@@ -160,6 +163,27 @@ def test_what_is_not_ours_is_never_touched(work_site: Any) -> None:
     with pytest.raises(PublishError, match=r"was not made by publishing: move it aside with `mv"):
         work_site.publish()
     assert (other / "file").read_text() == (work_site.folder / ".out/file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("looks", [1, 8, 20])
+def test_a_cancelled_run_leaves_the_old_site(
+    work_site: Any, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    for number in range(50):
+        work_site.post(f"post{number}")
+    work_site.publish()
+    before = work_site.tree()
+    for number in range(50):
+        work_site.post(f"post{number}", "Edited.\n")
+    asked = itertools.count()
+    context = work_site.context()
+    monkeypatch.setattr(type(context), "cancelled", property(lambda _: next(asked) >= looks), raising=False)
+    with pytest.raises(asyncio.CancelledError):
+        publish(context, clock=lambda: work_site.now)
+    monkeypatch.undo()
+    assert work_site.tree() == before
+    assert work_site.publish().result.ok
+    assert "Edited." in work_site.read("blog/post49/index.html")
 
 
 def test_one_build_at_a_time(work_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:

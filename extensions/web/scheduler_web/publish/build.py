@@ -21,6 +21,7 @@ from scheduler_web.publish.assets import Asset
 from scheduler_web.publish.cache import FragmentCache
 from scheduler_web.publish.config import PublishConfig
 from scheduler_web.publish.documents import digest
+from scheduler_web.publish.fanout import Limits
 from scheduler_web.publish.index import Index
 from scheduler_web.publish.ingest import Sources
 from scheduler_web.publish.inputs import GENERATOR, Inputs
@@ -80,6 +81,11 @@ class Build:
     @cached_property
     def config(self) -> PublishConfig:
         return self.around.config
+
+    @cached_property
+    def limits(self) -> Limits:
+        processes = self.config.processes or len(os.sched_getaffinity(0))
+        return Limits(processes=processes, timeout_s=self.config.render_timeout_s)
 
     @cached_property
     def index(self) -> Index:

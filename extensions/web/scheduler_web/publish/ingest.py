@@ -87,6 +87,8 @@ def ingest(connection: Connection[Any], index: Index, sources: Sources, now: flo
     index.changed = True
     places = {(document.source, document.path): document for document in index.docs.values()}
     reading = _read(index, sources, places)
+    if not index.stamp:
+        _believe(connection, index, places)
     gone = _gone(index, sources, places)
     if reading.documents or gone or index.stamp != stamp:
         _write(connection, index, sources, (reading, places, gone, now))
@@ -119,6 +121,16 @@ def _start_over(connection: Connection[Any], index: Index, sources: Sources) -> 
         docs[document.id] = document
     index.set_docs(docs)
     index.unrendered = set(docs)
+
+
+def _believe(connection: Connection[Any], index: Index, places: dict[Place, Document]) -> None:
+    """Where a file cannot be read any more, its row is all there is of the document, whoever wrote it."""
+    left = {places[place].id: place for place in index.errors if place in places}
+    for identifier, body in fetch(connection, "bodies", ids=list(left)) if left else ():
+        document = places[left[identifier]]
+        now = document._replace(text_hash=documents.text_hash(body))
+        known = documents.completed(now, identifier=identifier, changed_at=document.changed_at)
+        places[left[identifier]] = index.docs[identifier] = known
 
 
 def _gone(index: Index, sources: Sources, places: Mapping[Place, Document]) -> set[Place]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 from scheduler_web.publish.build import Build, renderer
 from scheduler_web.publish.documents import text_hash
-from scheduler_web.publish.fanout import Failure, Limits, fan_out
+from scheduler_web.publish.fanout import Failure, fan_out
 from scheduler_web.publish.markdown import Fragment, render
 from scheduler_web.publish.problems import ContentError, Problem, PublishError
 from scheduler_web.publish.queries import fetch
@@ -58,7 +57,7 @@ def _outdated(build: Build, identifiers: list[str]) -> list[str]:
 
 def _key(build: Build, identifier: str) -> str:
     document = build.index.docs[identifier]
-    return f"{document.version} {document.title} {build.index.renderer}"
+    return f"{document.version} {document.text_hash} {document.title} {build.index.renderer}"
 
 
 def _problem(build: Build, identifier: str, text: str) -> Problem:
@@ -106,9 +105,8 @@ def _render(build: Build, tasks: Sequence[Task]) -> Iterator[tuple[str, Fragment
     apart = [task for task in tasks if task not in here] if here else list(tasks)
     for task in here:
         yield task[0], _one(task)
-    processes = build.config.processes or len(os.sched_getaffinity(0))
-    limits = Limits(processes=processes, timeout_s=build.config.render_timeout_s)
-    for number, result in fan_out(_one, apart, limits) if apart else ():
+    for number, result in fan_out(_one, apart, build.limits) if apart else ():
+        build.around.check()
         yield apart[number][0], result
 
 

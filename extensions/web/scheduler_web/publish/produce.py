@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
 from scheduler_web.publish.build import Build
-from scheduler_web.publish.fanout import Failure, Limits, fan_out
+from scheduler_web.publish.fanout import Failure, fan_out
 from scheduler_web.publish.inputs import Inputs
 from scheduler_web.publish.manifest import Entry, Key
 from scheduler_web.publish.problems import Problem, PublishError
@@ -36,7 +35,6 @@ def produce(build: Build, step: str, products: Sequence[Product], inputs: Inputs
     todo = _stale(build, products, inputs)
     if not todo:
         return
-    build.around.check()
     failures = []
     for number, made in _make(build, todo, inputs):
         if isinstance(made, Failure):
@@ -65,16 +63,17 @@ def _stale(build: Build, products: Sequence[Product], inputs: Inputs) -> list[Pr
     return found
 
 
-def _make(build: Build, todo: Sequence[Product], inputs: Inputs) -> list[tuple[int, Made | Failure]]:
-    stage = build.workshop.stage
+def _make(build: Build, todo: Sequence[Product], inputs: Inputs) -> Iterator[tuple[int, Made | Failure]]:
     names = [str(build.stage_file()) for _ in todo]
-    processes = build.config.processes or len(os.sched_getaffinity(0))
-    if len(todo) < FORK_FROM:
-        return [(n, _guarded(todo[n], inputs, names[n])) for n in range(len(todo))]
-    limits = Limits(processes=processes, timeout_s=build.config.render_timeout_s)
+
+    def one(number: int) -> Made | Failure:
+        return _guarded(todo[number], inputs, names[number])
+
     numbers = range(len(todo))
-    assert stage.is_dir()
-    return list(fan_out(lambda n: _guarded(todo[n], inputs, names[n]), numbers, limits))
+    made = ((n, one(n)) for n in numbers) if len(todo) < FORK_FROM else fan_out(one, numbers, build.limits)
+    for pair in made:
+        build.around.check()
+        yield pair
 
 
 def _guarded(product: Product, inputs: Inputs, file: str) -> Made | Failure:
