@@ -19,11 +19,12 @@ AT_ONCE = 32
 """So many are let in between two turns of the event loop."""
 SILENCE_S = 5.0
 OUT_OF_FILES_S = 0.2
-CROWDED = (
+CROWDED = response_bytes(
     503,
     "too-many-connections",
     f"too many requests at once: {MAX_PER_UID} a user and {MAX_CONNECTIONS} in all; try again",
 )
+NO_REQUEST = response_bytes(408, "request-timeout", f"no request came within {SILENCE_S:g} s")
 
 
 class Conversation(Protocol):
@@ -111,7 +112,7 @@ class Lobby:
             return
         visitor = Visitor(self, connection, peer, self._loop.time())
         if not self._door.enter(visitor, peer):
-            _farewell(connection, *CROWDED)
+            _farewell(connection, CROWDED)
             return
         self._waiting[connection.fileno()] = visitor
         self._silent.register(connection, select.EPOLLIN)
@@ -137,8 +138,7 @@ class Lobby:
                 return
             self.forget(visitor)
             self._door.left(visitor)
-            why = f"no request came within {SILENCE_S:g} s"
-            _farewell(visitor.connection, 408, "request-timeout", why)
+            _farewell(visitor.connection, NO_REQUEST)
 
     async def _converse(self, visitor: Visitor) -> None:
         def serve() -> asyncio.Protocol:
@@ -180,7 +180,7 @@ class Visitor:
             self.conversation.leave()
         elif not self.spoke:
             self._lobby.forget(self)
-            _farewell(self.connection, *CROWDED)
+            _farewell(self.connection, CROWDED)
 
 
 class HasFile(Protocol):
@@ -192,10 +192,10 @@ def waiting_bytes(connection: HasFile) -> int:
     return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-def _farewell(connection: socket.socket, status: int, code: str, detail: str) -> None:
+def _farewell(connection: socket.socket, words: bytes) -> None:
     """A socket that nothing was sent to has room for this."""
     try:
-        connection.send(response_bytes(status, code, detail))
+        connection.send(words)
     except OSError:
         return
     finally:

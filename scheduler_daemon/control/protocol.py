@@ -63,8 +63,10 @@ class PeerProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def manners(self) -> Manners:
-        receiving = self.conn.their_state in _RECEIVING and not self.transport.get_write_buffer_size()
-        if self.transport.is_closing() or not receiving or waiting_bytes(self._socket):
+        transport: asyncio.Transport | None = self.transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
+            return Manners.BUSY
+        if self.conn.their_state not in _RECEIVING or waiting_bytes(self._socket):
             return Manners.BUSY
         if not self._heard:
             return Manners.SILENT

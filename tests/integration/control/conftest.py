@@ -203,6 +203,9 @@ def daemons(server: TemporaryServer) -> Iterator[MakeDaemon]:
 
     try:
         yield make
+        broken = ("Exception in callback", "never retrieved", "internal error")
+        for daemon in made:
+            assert not [line for line in daemon.lines if any(words in line for words in broken)]
     finally:
         for daemon in made:
             if daemon.process is not None and daemon.process.poll() is None:
