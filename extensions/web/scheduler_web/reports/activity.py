@@ -106,7 +106,7 @@ def _troubled(activity: Activity) -> bool:
 def _headline(activity: Activity) -> str:
     jobs = activity.parts.get("jobs", [])
     failed, missed = sum(row[2] for row in jobs), sum(row[4] for row in jobs)
-    errors = sum(row[2] for row in activity.parts.get("errors", []))
+    errors = max((total for *_, total in activity.parts.get("errors", [])), default=0)
     trouble = [
         several(number, *words)
         for number, words in (
@@ -167,7 +167,7 @@ def _errors(activity: Activity) -> list[str]:
         return []
     lines = [
         f"**{number:,}** × {plain(message, 90)} ({plain(module, 40)})"
-        for module, message, number in rows[:ERRORS]
+        for module, message, number, _ in rows[:ERRORS]
     ]
     return lines or ["none"]
 

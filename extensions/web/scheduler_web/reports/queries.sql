@@ -114,8 +114,8 @@ WHERE coalesce(finished_at, started_at, scheduled_for) >= %(start)s
 GROUP BY job ORDER BY 3 DESC, 5 DESC, 4 DESC, job
 
 -- errors --
--- Errors in the application's log, alike but for numbers and names of things: (module, message, how many).
-SELECT module, min(message), count(*) FROM public.logs
+-- Errors in the application's log, alike but for numbers and names of things: (module, message, how many, of all).
+SELECT module, min(message), count(*), (sum(count(*)) OVER ())::bigint FROM public.logs
 WHERE level = 'ERROR' AND timestamp >= %(start)s AND timestamp < %(end)s
 GROUP BY module, regexp_replace(left(message, 300), '[0-9a-f]{8}-[0-9a-f-]{27}|\d+|"[^"]*"|''[^'']*''', '#', 'g')
 ORDER BY 3 DESC, 1, 2 LIMIT 8

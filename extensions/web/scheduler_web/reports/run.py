@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,8 +62,8 @@ def _traffic(ctx: JobContext, connection: Connection[Any], moment: Moment) -> Me
     picture, note = None, "without a chart: matplotlib is not installed (the extra charts of scheduler-web)"
     if chart.available():
         with ctx.step("chart"):
-            os.environ.setdefault("MPLCONFIGDIR", str(ctx.state_dir / "matplotlib"))
-            content = chart.draw(found.chart, f"today until {moment.local:%H:%M}")
+            note = f"today until {moment.local:%H:%M}"
+            content = chart.draw(found.chart, note, ctx.state_dir / "matplotlib")
         picture, note = (
             Picture(name=traffic.PICTURE, content=content, description=traffic.description(found)),
             "",

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -357,10 +358,25 @@ def test_a_quiet_day_is_told_as_one(database: str) -> None:
     assert activity.embed(found)["description"] == "Nothing went wrong."
 
 
-def test_charts_are_drawn_for_any_days(png_size: Any) -> None:
+def test_charts_are_drawn_for_any_days(png_size: Any, tmp_path: Path) -> None:
     days = [chart.Day(date(2026, 11, 9) + timedelta(days=n), 10**n, 3) for n in range(14)]
-    assert png_size(chart.draw(days, "today until 19:00")) == (1200, 600)
-    assert png_size(chart.draw([chart.Day(date(2026, 11, 22), 0, 0)], "today until 07:00")) == (1200, 600)
+    assert png_size(chart.draw(days, "today until 19:00", tmp_path)) == (1200, 600)
+    nothing = [chart.Day(date(2026, 11, 22), 0, 0)]
+    assert png_size(chart.draw(nothing, "today until 07:00", tmp_path)) == (1200, 600)
+
+
+def test_drawing_leaves_no_thread_behind(tmp_path: Path) -> None:
+    code = """
+import os, pathlib, sys
+from datetime import date
+from scheduler_web.reports.chart import Day, draw
+draw([Day(date(2026, 11, 22), 1, 1)], "", pathlib.Path(sys.argv[1]))
+print(len(os.listdir("/proc/self/task")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "1"
 
 
 def test_nothing_heavy_is_imported_with_the_extension() -> None:
