@@ -1,4 +1,4 @@
-"""Notices when time has passed in which this process did not run: a suspended machine, SIGSTOP, a stepped clock."""
+"""Notices time in which this process did not run: a suspended machine, SIGSTOP, a stepped clock."""
 
 from __future__ import annotations
 

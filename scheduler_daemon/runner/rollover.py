@@ -136,7 +136,7 @@ class Rollover:
 
 
 def _moment(now: datetime, marks: Marks, latest: Revision | None) -> datetime:
-    """When the new plan begins: now, or, after a clock was set back, where the old one had already come to."""
+    """When the new plan begins: now, or, after a clock was set back, where the old one had come to."""
     told = [*marks.values(), *([latest.in_force_from] if latest else [])]
     return max([now, *(moment for moment in told if moment <= now + FURTHEST)])
 

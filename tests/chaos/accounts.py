@@ -16,7 +16,6 @@ from scheduler_daemon.ledger.audit import Audit
 if TYPE_CHECKING:
     from suite import Killed
 
-AROUND_S = 12.0
 SILENCE_S = 19.0
 
 
@@ -127,16 +126,16 @@ def _compare(verdict: Verdict, row: dict[str, Any], runs: dict[str, Written]) ->
 
 
 def _by_suite(row: dict[str, Any], run: Written, killed: Killed, nodes: dict[str, int]) -> bool:
+    """The job killed its worker, or the suite killed the worker, killed the daemon, or froze it for so long
+    that its workers gave it up.
+    """
     if run.suicide or row["worker_pid"] in killed.workers:
         return True
     node = nodes.get(str(row["node"]))
-    end = run.starts[0] + 5 if run.starts else float("inf")
-    hit = any(number == node for number, _ in killed.daemons)
-    frozen = any(number == node and until - began > SILENCE_S for number, began, until in killed.stopped)
-    if row["reason"] in ("daemon_died", "node_gone"):
-        return hit or frozen
-    # A worker that is killed before its start is recorded: only its death is known.
-    return (frozen or hit or bool(killed.workers)) and (not run.ends or end > 0)
+    if any(number == node and until - began > SILENCE_S for number, began, until in killed.stopped):
+        return True
+    by_daemon = row["reason"] in ("daemon_died", "node_gone")
+    return by_daemon and any(number == node for number, _ in killed.daemons)
 
 
 def _overlaps(verdict: Verdict, job: str, runs: dict[str, Written], rows: dict[str, dict[str, Any]]) -> None:

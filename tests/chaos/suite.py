@@ -174,9 +174,10 @@ async def kill_worker(world: World) -> None:
     pids = world.workers()
     if pids:
         pid = world.random.choice(pids)
-        # A zygote takes its workers with it.
-        world.killed.workers.update([pid, *_children(pid)])
         with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            # A zygote takes its workers with it; stopped, it forks no more.
+            world.killed.workers.update([pid, *_children(pid)])
             os.kill(pid, signal.SIGKILL)
 
 

@@ -135,13 +135,17 @@ VALUES = [
     ("metrics: {port: 1}", '1:11: unknown key "port" in metrics'),
     (
         "metrics: {listen: 9464}",
-        '1:19: metrics.listen must be an address such as "127.0.0.1:9464", not the number 9464 ("9464" in quotes is text)',
+        '1:19: metrics.listen must be an address such as "127.0.0.1:9464", not the number 9464 '
+        '("9464" in quotes is text)',
     ),
     (
         'metrics: {listen: "localhost"}',
         '1:20: metrics.listen: "localhost" is no address: write "127.0.0.1:9464", or "[::1]:9464"',
     ),
-    ("heartbeat: {url: example.org}", '1:18: heartbeat.url: must be a URL that starts with "https://" or "http://"'),
+    (
+        "heartbeat: {url: example.org}",
+        '1:18: heartbeat.url: must be a URL that starts with "https://" or "http://"',
+    ),
     (
         "notifications: {quiet_hours: 22-7}",
         '1:30: notifications.quiet_hours: "22-7" are no hours: write "22:00-07:00"',
@@ -153,7 +157,8 @@ VALUES = [
     ),
     (
         "notifications: {discord: https://discord.example/api/webhooks/1/abc}",
-        "1:26: notifications.discord holds a secret in plain text: put ${env:NAME} or ${credential:NAME} there",
+        "1:26: notifications.discord holds a secret in plain text: "
+        "put ${env:NAME} or ${credential:NAME} there",
     ),
     ("scheduler: {enabled: maybe}", '1:22: scheduler.enabled must be true or false, not the text "maybe"'),
     (

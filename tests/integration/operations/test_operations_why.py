@@ -268,7 +268,8 @@ async def test_a_hole_in_the_ledger_is_admitted(home: Home) -> None:
 
 async def test_what_is_due_and_held_names_what_holds_it(home: Home) -> None:
     await home.move_in("2026-03-01 00:00:00", {})
-    home.house.runner.dispatcher.readiness.hold_for("clock_skew", "this machine's clock is +9.0 s off the database's")
+    why = "this machine's clock is +9.0 s off the database's"
+    home.house.runner.dispatcher.readiness.hold_for("clock_skew", why)
     await home.until("2026-03-01 02:31:00")
     why = await home.why()
     assert why.verdict == "pending"
