@@ -142,6 +142,8 @@ class Cluster:
         options = ["--auth-local=trust", "--auth-host=reject", f"--username={SUPERUSER}", "--encoding=UTF8"]
         builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
         options += builtin if self.binaries.major >= 17 else ("--locale=C.UTF-8",)
+        if self.binaries.major >= 16 and scarce_memory():
+            options += ["--set=dynamic_shared_memory_type=mmap"]
         options += ["--wal-segsize=4", "--no-instructions", *extra]
         command = self.confinement.command(
             self.binaries.program("initdb"), f"--pgdata={unfinished}", *options, dies_with_parent=True
