@@ -77,6 +77,8 @@ class Machine:
     url: str
     jobs: list[Job] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    tools: str = ""
     process: subprocess.Popen[str] | None = None
     lines: list[str] = field(default_factory=list)
 
@@ -120,7 +122,7 @@ class Machine:
         file.write_text(textwrap.dedent(text))
 
     def install(self, *names: str, options: str = "") -> None:
-        self.sh(f"pip install {options} " + " ".join(f"./{name}" for name in names))
+        self.sh(f"pip install --quiet {options} " + " ".join(f"./{name}" for name in names))
 
     def schedule(self, *jobs: Job, **more: Any) -> None:
         """Add jobs, and keys of the root, to the configuration; the daemon does not know of it yet."""
@@ -187,12 +189,12 @@ class Machine:
     def _environ(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PIP_"))}
         return ours | {
-            "PATH": f"{self.environment}/bin:{os.environ['PATH']}",
+            "PATH": f"{self.tools}:{self.environment}/bin:{os.environ['PATH']}",
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",
-            "PIP_QUIET": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "TZ": "UTC",
+            **self.environ,
         }
 
     def _listen(self, process: subprocess.Popen[str], told: queue.Queue[str | None]) -> None:
@@ -239,6 +241,12 @@ def machines(server: TemporaryServer) -> Iterator[MakeMachine]:
 
 @pytest.fixture
 def make_machine(_scheduler_server: TemporaryServer) -> Iterator[MakeMachine]:
+    with machines(_scheduler_server) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_module_machine(_scheduler_server: TemporaryServer) -> Iterator[MakeMachine]:
     with machines(_scheduler_server) as make:
         yield make
 
