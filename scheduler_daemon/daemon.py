@@ -74,6 +74,7 @@ class Daemon:
         self._exits = contextlib.AsyncExitStack()
         self._started = asyncio.Event()
         self._house: House
+        self._watchdog: systemd.Watchdog
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises SchedulerError where it cannot start."""
@@ -216,6 +217,7 @@ class Daemon:
         if not self._stop.is_set():
             house.ready = True
             systemd.notify(ready=True)
+            self._watchdog.look()
             self._announce(house)
 
     async def _look_out(self, house: House) -> Lookout:
@@ -235,8 +237,8 @@ class Daemon:
         watch = ClockWatch(house.clock, lambda since: dispatcher.readiness.ended(since, "suspended"))
         dispatcher.before_turn = watch.check
         pulse = Pulse(house, limit_s=(systemd.watchdog_limit() or 60.0) / 2)
-        watchdog = systemd.Watchdog(pulse.stalled, pulse.status)
-        for part in (house.guardian, watch, dispatcher, house.engine, watchdog):
+        self._watchdog = systemd.Watchdog(pulse.stalled, pulse.status)
+        for part in (house.guardian, watch, dispatcher, house.engine, self._watchdog):
             await part.start()
             self._exits.push_async_callback(part.stop)
         dispatcher.due(house.book.jobs)
