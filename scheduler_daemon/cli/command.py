@@ -105,7 +105,7 @@ class Lazy(click.Group):
         except click.UsageError as error:
             import difflib
 
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=3, cutoff=0.5)
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=3, cutoff=0.6)
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             raise click.UsageError(f"No such command '{args[0]}'.{hint}", ctx) from error
 

@@ -44,8 +44,8 @@ def script(session: Session, shell: str) -> None:
 
     \b
     Examples:
-      systemprompt completion bash > ~/.local/share/bash-completion/completions/systemprompt
-      systemprompt completion zsh  > "${fpath[1]}/_systemprompt"
+      systemprompt completion bash > /etc/bash_completion.d/systemprompt
+      systemprompt completion zsh > "${fpath[1]}/_systemprompt"
       systemprompt completion fish > ~/.config/fish/completions/systemprompt.fish
     """
     from click.shell_completion import get_completion_class

@@ -190,11 +190,18 @@ def _fire(fire: str, now: datetime) -> str:
     return f"{here:%a %Y-%m-%d %H:%M:%S %Z}   {times.relative(fire, now)}"
 
 
+_status = click.option(
+    "--status",
+    type=click.Choice(RUN_STATUSES),
+    metavar="STATUS",
+    multiple=True,
+    help="Of this status only (failed, skipped, …); may be repeated.",
+)
+
+
 @command("history")
 @click.option("--job", metavar="NAME", shell_complete=completion.jobs, help="Of this job only.")
-@click.option(
-    "--status", type=click.Choice(RUN_STATUSES), multiple=True, help="Of this status; may be repeated."
-)
+@_status
 @click.option("--since", type=Moment(), help='Since then: 2h, 2026-03-29, "2026-03-29 02:30".')
 @click.option(
     "-n", "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many."

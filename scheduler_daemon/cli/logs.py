@@ -102,7 +102,13 @@ def follow(session: Session, **wanted: Any) -> None:
 @command("export")
 @_filters(_level, _job, _run, _module, _since)
 @click.option(
-    "-f", "--format", "form", type=click.Choice(["jsonl", "json", "csv"]), default="jsonl", show_default=True
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "json", "csv"]),
+    default="jsonl",
+    show_default=True,
+    help="One of these.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of the terminal."

@@ -34,7 +34,7 @@ def run(session: Session, names: tuple[str, ...], pairs: tuple[str, ...], no_wai
     \b
     Examples:
       systemprompt infra jobs run publish_pipeline
-      systemprompt infra jobs run cleanup_inactive_sessions -p idle_hours=4 --queue
+      systemprompt infra jobs run hello -p name=operator -p times=3 --queue
     """
     body = {"parameters": _parameters(pairs), "queue": queue}
     return run_all(session, names, body, wait=not no_wait)
