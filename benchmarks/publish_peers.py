@@ -80,10 +80,43 @@ FEED_MAX_ITEMS = 20
 ARTICLE_URL = "blog/{slug}/"
 ARTICLE_SAVE_AS = "blog/{slug}/index.html"
 TAG_SAVE_AS = "tags/{slug}.html"
-AUTHOR_SAVE_AS = CATEGORY_SAVE_AS = ""
+AUTHOR_SAVE_AS = CATEGORY_SAVE_AS = ARCHIVES_SAVE_AS = AUTHORS_SAVE_AS = CATEGORIES_SAVE_AS = ""
+THEME = "theme"
+DIRECT_TEMPLATES = ["index", "tags"]
+PAGINATED_TEMPLATES = {"index": None, "tag": None}
 MARKDOWN = {"extension_configs": {"markdown.extensions.codehilite": {"css_class": "highlight"},
     "markdown.extensions.extra": {}, "markdown.extensions.meta": {}, "markdown.extensions.toc": {}}}
 """
+
+
+PELICAN_LIST = (
+    HEAD.format(title="{{ SITENAME }}", description="", canonical="{{ SITEURL }}/")
+    + """<ul>{% for article in articles_page.object_list %}<li><time>{{ article.locale_date }}</time>
+<h2><a href="/{{ article.url }}">{{ article.title }}</a></h2>{{ article.summary }}
+<ul>{% for tag in article.tags %}<li><a href="/{{ tag.url }}">{{ tag }}</a></li>{% endfor %}</ul></li>{% endfor %}</ul>
+<nav>{% if articles_page.has_previous() %}<a href="/{{ articles_previous_page.url }}">Newer</a>{% endif %}
+{% if articles_page.has_next() %}<a href="/{{ articles_next_page.url }}">Older</a>{% endif %}</nav>
+"""
+    + FOOT
+)
+PELICAN = {
+    "theme/templates/article.html": HEAD.format(
+        title="{{ article.title }}", description="", canonical="{{ SITEURL }}/{{ article.url }}"
+    )
+    + """<article><h1>{{ article.title }}</h1><p><time>{{ article.locale_date }}</time></p>
+<div class="prose">{{ article.content }}</div>
+<ul>{% for tag in article.tags %}<li><a href="/{{ tag.url }}">{{ tag }}</a></li>{% endfor %}</ul></article>
+"""
+    + FOOT,
+    "theme/templates/index.html": PELICAN_LIST,
+    "theme/templates/tag.html": PELICAN_LIST,
+    "theme/templates/tags.html": HEAD.format(
+        title="Tags", description="", canonical="{{ SITEURL }}/tags.html"
+    )
+    + '<ul>{% for tag, articles in tags %}<li><a href="/{{ tag.url }}">{{ tag }}</a></li>{% endfor %}</ul>'
+    + FOOT,
+    "theme/static/css/site.css": "body { margin: 0 }\n",
+}
 
 
 def hugo(folder: Path, posts: list[Post]) -> None:
@@ -106,6 +139,9 @@ def hugo_post(folder: Path, post: Post) -> None:
 def pelican(folder: Path, posts: list[Post]) -> None:
     (folder / "content").mkdir(parents=True)
     (folder / "pelicanconf.py").write_text(PELICAN_CONF)
+    for name, text in PELICAN.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
     for post in posts:
         pelican_post(folder, post)
 
