@@ -11,6 +11,12 @@ import pytest
 Machine = Any
 
 TICK = """
+    import os, time
+    from pathlib import Path
+    from scheduler_daemon.extension import Extension, JobResult
+
+    extension = Extension("{name}", migrations={migrations})
+
     @extension.job(name="{name}_tick", schedule="0 0 0 1 1 *")
     def tick(ctx): return JobResult.success().with_message("{name} ticks")
 """
@@ -34,37 +40,43 @@ FAULTY = {
 }
 ERRORS = {
     "sound": None,
-    "absent": "scheduler-absent[absent]: cannot be imported: "
+    "absent": "scheduler-zoo[absent]: cannot be imported: "
     "ModuleNotFoundError: No module named 'a_module_that_nobody_has'",
-    "asleep": "scheduler-asleep[asleep]: its import did not end within 2 s",
-    "deadly": "scheduler-deadly[deadly]: its import ended the process: it exited with code 7",
-    "twice": 'scheduler-twice[twice]: registers two jobs named "twice_same"; neither can run',
-    "thief": 'scheduler-thief[thief]: its job "sound_tick" is already registered by scheduler-sound[sound]',
-    "hasty": "scheduler-hasty[hasty]: its migration failed: HOME/hasty/0001_greetings.sql:1:8: "
+    "asleep": "scheduler-zoo[asleep]: its import did not end within 2 s",
+    "deadly": "scheduler-zoo[deadly]: its import ended the process: it exited with code 7",
+    "twice": 'scheduler-zoo[twice]: registers two jobs named "twice_same"; neither can run',
+    "thief": 'scheduler-zoo[thief]: its job "sound_tick" is already registered by scheduler-zoo[sound]',
+    "hasty": "scheduler-zoo[hasty]: its migration failed: HOME/0001_greetings.sql:1:8: "
     'syntax error at or near "TABEL"',
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
 def installed(machine: Machine, job: Any) -> None:
+    """One package with an extension of each kind: what each costs is its own all the same."""
+    modules = {}
     for name, source in FAULTY.items():
-        machine.extension(name, dedent(TICK).format(name=name) + dedent(source))
-    migrations = machine.home / "hasty" / "scheduler_hasty" / "migrations"
-    machine.write(migrations / "0001_greetings.sql", "CREATE TABEL t (n int);")
-    machine.install(*FAULTY)
+        migrations = 'Path(__file__).parent / "migrations"' if name == "hasty" else None
+        modules[name] = dedent(TICK).format(name=name, migrations=migrations) + dedent(source)
+    package = machine.extension("zoo", "", **modules)
+    project = package.parent / "pyproject.toml"
+    entries = "\n".join(f'{name} = "scheduler_zoo.{name}:extension"' for name in FAULTY)
+    project.write_text(project.read_text().replace('zoo = "scheduler_zoo:extension"', entries))
+    machine.write(package / "migrations" / "0001_greetings.sql", "CREATE TABEL t (n int);")
+    machine.install("zoo")
     machine.schedule(*(job(name, f"{name}_tick") for name in FAULTY))
     machine.schedule(job("twice", "twice_same"), job("thief", "thief_other", job="sound_tick"))
     machine.reload()
 
 
 def told(machine: Machine, text: str | None) -> str | None:
-    return text and re.sub(r"/\S+/scheduler_hasty/migrations", "HOME/hasty", text)
+    return text and re.sub(r"/\S+/scheduler_zoo/migrations", "HOME", text)
 
 
 def test_each_is_reported_by_name_with_its_cause(machine: Machine) -> None:
     extensions = {one["name"]: one for one in machine.status()["extensions"]}
     assert {name: told(machine, extensions[name]["error"]) for name in FAULTY} == ERRORS
-    assert "scheduler_asleep/__init__.py" in extensions["asleep"]["traceback"]
+    assert "scheduler_zoo/asleep.py" in extensions["asleep"]["traceback"]
     assert "a_module_that_nobody_has" in extensions["absent"]["traceback"]
 
 
@@ -96,13 +108,14 @@ def test_check_reports_them_too_at_the_place_that_leads_nowhere(machine: Machine
 
 
 def test_mended_and_installed_anew_it_runs(machine: Machine) -> None:
-    hasty, absent = (machine.home / name / f"scheduler_{name}" for name in ("hasty", "absent"))
-    machine.write(hasty / "migrations" / "0001_greetings.sql", "CREATE TABLE hasty_t (n int);")
-    file = absent / "__init__.py"
-    file.write_text(file.read_text().replace("import a_module_that_nobody_has", ""))
-    machine.install("hasty", "absent")
+    package = machine.home / "zoo" / "scheduler_zoo"
+    machine.write(package / "migrations" / "0001_greetings.sql", "CREATE TABLE hasty_t (n int);")
+    for name in ("absent", "asleep", "deadly"):
+        file = package / f"{name}.py"
+        file.write_text(file.read_text().replace(FAULTY[name], ""))
+    machine.install("zoo")
 
     machine.reload()
 
-    assert machine.run("hasty_tick")["message"] == "hasty ticks"
-    assert machine.run("absent_tick")["message"] == "absent ticks"
+    for name in ("hasty", "absent", "asleep", "deadly"):
+        assert machine.run(f"{name}_tick")["message"] == f"{name} ticks"
