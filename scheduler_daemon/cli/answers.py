@@ -52,18 +52,21 @@ def _why(answer: Answer, terminal: Terminal) -> Iterator[str]:
     head = f"{answer['job']}, {_there(when, answer)} ({times.relative(when, now)})"
     good = answer["verdict"].partition(":")[0] in _GOOD
     yield terminal.paint(head, "bold")
-    yield terminal.paint(clean(answer["answer"]), "green" if good else "yellow")
+    for line in terminal.wrap(clean(answer["answer"])):
+        yield terminal.paint(line, "green" if good else "yellow")
     if answer["evidence"]:
         yield ""
         yield terminal.paint("Evidence", "bold")
-        yield from (f"  {_bullet(terminal)} {clean(one['text'])}" for one in answer["evidence"])
+        for one in answer["evidence"]:
+            yield from terminal.wrap(clean(one["text"]), f"  {_bullet(terminal)} ", "    ")
     yield ""
     yield terminal.paint("In force then", "bold")
     yield from (f"  {line}" for line in pairs(terminal, list(_in_force(answer))))
     if answer["advice"]:
         yield ""
         yield terminal.paint("What to do", "bold")
-        yield from (f"  {_bullet(terminal)} {clean(one)}" for one in answer["advice"])
+        for advice in answer["advice"]:
+            yield from terminal.wrap(clean(advice), f"  {_bullet(terminal)} ", "    ")
 
 
 def _there(moment: str, answer: Answer) -> str:

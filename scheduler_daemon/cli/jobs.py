@@ -11,11 +11,12 @@ import click
 from scheduler_daemon.cli import completion, parameters, times, wording
 from scheduler_daemon.cli.command import Moment, Session, command
 from scheduler_daemon.cli.table import Cell, fits, pairs, table
-from scheduler_daemon.cli.terminal import Terminal, clean_block
+from scheduler_daemon.cli.terminal import Terminal, clean, clean_block
 from scheduler_daemon.control.client import segment
 
 Answer = Mapping[str, Any]
 HEADS = ("NAME", "EXTENSION", "SCHEDULE", "MEANING", "STATE", "LAST RUN", "NEXT FIRE")
+MEANING = HEADS.index("MEANING")
 RUN_STATUSES = (
     "queued", "running", "succeeded", "failed", "timed_out", "cancelled", "lost", "skipped", "missed",
 )  # fmt: skip
@@ -42,8 +43,8 @@ def _list(answer: Answer, terminal: Terminal) -> Iterator[str]:
         yield from table(
             terminal, (*HEADS, "NOTE"), [(*row, note) for row, note in zip(rows, notes, strict=True)]
         )
-    elif fits(terminal, HEADS, rows):
-        head, *lines = table(terminal, HEADS, rows)
+    elif fits(terminal, HEADS, rows, give=MEANING):
+        head, *lines = table(terminal, HEADS, rows, give=MEANING)
         yield head
         for line, note in zip(lines, notes, strict=True):
             yield line
@@ -79,8 +80,8 @@ def _stacked(rows: list[tuple[Cell, ...]], notes: list[str], terminal: Terminal)
 
 
 def _noted(note: str, terminal: Terminal) -> Iterator[str]:
-    if note:
-        yield terminal.paint(f"    {note}", "yellow")
+    for line in terminal.wrap(clean(note), "    "):
+        yield terminal.paint(line, "yellow")
 
 
 @command("show")
@@ -236,7 +237,15 @@ def runs_table(runs: list[Answer], terminal: Terminal, now: datetime) -> Iterato
     """One line a run; a span of instants that did not run says how many."""
     heads = ("RUN", "JOB", "KIND", "WHEN", "STATUS", "TOOK", "OUTCOME")
     width = wording.shortest(run["id"] for run in runs)
-    yield from table(terminal, heads, [_run_row(run, now, width) for run in runs])
+    rows = [_run_row(run, now, width) for run in runs]
+    if fits(terminal, heads, rows, give=-1):
+        yield from table(terminal, heads, rows)
+        return
+    head, *lines = table(terminal, heads[:-1], [row[:-1] for row in rows], give=1)
+    yield head
+    for line, row in zip(lines, rows, strict=True):
+        yield line
+        yield from terminal.wrap(clean(row[-1]), "    ")
 
 
 def _run_row(run: Answer, now: datetime, width: int) -> tuple[Cell, ...]:

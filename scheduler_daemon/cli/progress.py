@@ -85,7 +85,11 @@ class Screen:
         text, *styles = wording.status(event)
         took = f" in {times.took(event['duration_ms'])}" if event.get("duration_ms") is not None else ""
         said = wording.outcome(event)
-        self._terminal.line(self._terminal.paint(text, *styles) + took + (f": {clean(said)}" if said else ""))
+        plain = text + took + (f": {clean(said)}" if said else "")
+        first, *more = self._terminal.wrap(plain, "", "  ")
+        self._terminal.line(self._terminal.paint(text, *styles) + first.removeprefix(text))
+        for line in more:
+            self._terminal.line(line)
         for line in clean_block(event.get("traceback") or ""):
             self._terminal.line("  " + self._terminal.paint(line, "dim"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,18 @@ def _status(answer: Answer, terminal: Terminal) -> Iterator[str]:
     well: Cell = ("degraded", "yellow", "bold") if answer["degraded"] else ("all is well", "green")
     yield from pairs(terminal, [("scheduler-daemon", well), *_facts(answer, now), *_figures(answer)])
     for heading, lines in (
-        ("Degraded", [terminal.paint(clean(why), "yellow") for why in answer["degraded"]]),
-        ("Workers", [_worker(worker) for worker in answer["workers"] if worker["run"]]),
-        ("Other nodes", [_node(node, answer, now) for node in answer["nodes"] if not node["this"]]),
+        ("Degraded", [terminal.paint(line, "yellow") for line in _wrapped(answer["degraded"], terminal)]),
+        ("Workers", [f"  {_worker(worker)}" for worker in answer["workers"] if worker["run"]]),
+        ("Other nodes", [f"  {_node(node, answer, now)}" for node in answer["nodes"] if not node["this"]]),
     ):
         if lines:
             yield ""
             yield terminal.paint(heading, "bold")
-            yield from (f"  {line}" for line in lines)
+            yield from lines
+
+
+def _wrapped(lines: Sequence[str], terminal: Terminal) -> list[str]:
+    return [part for line in lines for part in terminal.wrap(clean(line), "  ", "    ")]
 
 
 def _facts(answer: Answer, now: datetime) -> list[tuple[str, Cell]]:

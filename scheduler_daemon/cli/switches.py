@@ -10,7 +10,7 @@ import click
 
 from scheduler_daemon.cli import completion, wording
 from scheduler_daemon.cli.command import Duration, Session, command
-from scheduler_daemon.cli.terminal import Terminal
+from scheduler_daemon.cli.terminal import Terminal, clean
 from scheduler_daemon.control.client import segment
 
 Answer = Mapping[str, Any]
@@ -70,7 +70,8 @@ def _switched(job: Answer, terminal: Terminal) -> Iterator[str]:
     origin = "" if job["override"] else ", as the file says"
     yield f"{terminal.paint(job['name'], 'bold')} is {state}{origin}"
     if note := wording.note(job, now):
-        yield terminal.paint(f"  {note}", "yellow")
+        for line in terminal.wrap(clean(note), "  "):
+            yield terminal.paint(line, "yellow")
     if job["next_fire"]:
         yield f"  next fire: {wording.next_fire(job, now)}"
     if job["live_runs"] and not job["enabled"]:

@@ -7,30 +7,37 @@ from collections.abc import Iterator, Sequence
 from scheduler_daemon.cli.terminal import Terminal, clean, columns, shorten
 
 GAP = "  "
+LEAST = 14
+"""A column that gives way keeps so much."""
 Cell = str | tuple[str, ...]
 """A text, or a text with the names of its styles."""
 
 
-def table(terminal: Terminal, heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
-    """Lines of a table; its last column is cut where the terminal is too narrow."""
+def table(
+    terminal: Terminal, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, give: int = -1
+) -> Iterator[str]:
+    """Lines of a table. Where the terminal is too narrow the column `give` is cut, then the widest ones."""
     cells = [[_text(cell) for cell in row] for row in rows]
     widths = [max(columns(text) for text in column) for column in zip(heads, *cells, strict=True)]
-    limit = terminal.width
-    if limit is not None and _whole(widths) > limit:
-        widths[-1] = max(columns(heads[-1]), 12, widths[-1] - (_whole(widths) - limit))
+    if terminal.width is not None:
+        _squeeze(widths, heads, terminal.width, give)
     yield terminal.paint(_line(heads, widths, [()] * len(heads), terminal), "bold").rstrip()
     for row, texts in zip(rows, cells, strict=True):
         yield _line(texts, widths, [_styles(cell) for cell in row], terminal).rstrip()
 
 
-def fits(terminal: Terminal, heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> bool:
-    """Whether a table needs no cut; always so where nobody counts columns."""
+def fits(
+    terminal: Terminal, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, give: int | None = None
+) -> bool:
+    """Whether a table needs no cut, but of the column `give`; always so where nobody counts columns."""
     if terminal.width is None:
         return True
     widths = [
         max(columns(text) for text in column)
         for column in zip(heads, *([_text(cell) for cell in row] for row in rows), strict=True)
     ]
+    if give is not None:
+        widths[give] = min(widths[give], LEAST)
     return _whole(widths) <= terminal.width
 
 
@@ -55,6 +62,17 @@ def _line(
         short = shorten(text, width)
         parts.append(terminal.paint(short, *style) + " " * (width - columns(short)))
     return GAP.join(parts)
+
+
+def _squeeze(widths: list[int], heads: Sequence[str], limit: int, give: int) -> None:
+    """Make them fit into `limit`, if that can be; no column gets narrower than its head."""
+    spare = max(columns(heads[give]), LEAST)
+    widths[give] = min(widths[give], max(spare, widths[give] - (_whole(widths) - limit)))
+    while _whole(widths) > limit:
+        widest = max(range(len(widths)), key=lambda one: widths[one] - columns(heads[one]))
+        if widths[widest] <= columns(heads[widest]):
+            return
+        widths[widest] -= 1
 
 
 def _whole(widths: Sequence[int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Mapping
 from typing import TextIO
@@ -41,6 +42,15 @@ class Terminal:
             return text
         codes = ";".join(_CODES[style] for style in styles)
         return f"\x1b[{codes}m{text}\x1b[0m"
+
+    def wrap(self, text: str, first: str = "", rest: str | None = None) -> list[str]:
+        """`text` in lines that fit, behind `first` and then `rest`; one line where nobody counts columns."""
+        if not text:
+            return []
+        if self.width is None:
+            return [first + text]
+        indent = first if rest is None else rest
+        return textwrap.wrap(text, max(20, self.width), initial_indent=first, subsequent_indent=indent)
 
     def line(self, text: str = "") -> None:
         print(self.printable(text), file=self.stream)

@@ -62,8 +62,26 @@ def test_a_table_fits_its_terminal_by_its_last_column() -> None:
     assert lines[1].endswith("…")
     assert max(map(columns, lines)) == 80
     assert not fits(terminal, ("NAME", "TEXT"), rows)
+    assert fits(terminal, ("NAME", "TEXT"), rows, give=1)
     piped = Terminal(Screen(live=False), environ={})
     assert "x" * 200 in list(table(piped, ("NAME", "TEXT"), rows))[1]
+
+
+def test_a_table_that_is_far_too_wide_shrinks_where_it_is_widest() -> None:
+    terminal = Terminal(Screen(), environ={}, colour=False)
+    lines = list(table(terminal, ("A", "B", "C"), [("a" * 60, "b" * 30, "c" * 90)]))
+    assert max(map(columns, lines)) == 80
+    assert "b" * 20 in lines[1]
+
+
+def test_wrapped_lines_fit_and_keep_their_indentation() -> None:
+    terminal = Terminal(Screen(), environ={}, colour=False)
+    lines = terminal.wrap("word " * 40, "  • ", "    ")
+    assert len(lines) > 2
+    assert max(map(columns, lines)) <= 80
+    assert lines[0].startswith("  • word")
+    assert all(line.startswith("    word") for line in lines[1:])
+    assert len(Terminal(Screen(live=False), environ={}).wrap("word " * 40)) == 1
 
 
 def test_pairs_leave_out_what_has_no_value() -> None:
