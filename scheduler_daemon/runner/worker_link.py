@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from scheduler_daemon.errors import JobPlaneError
 from scheduler_daemon.jobplane.wire import Decoder, Message, encode
+from scheduler_daemon.runner.wellformed import check
 
 _LAST_BYTES_S = 1.0
+log = structlog.get_logger(__name__)
 _shared = memoryview(bytearray(256 * 1024))
 
 
@@ -85,7 +89,10 @@ class WorkerLink(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         try:
             frames = self._decoder.feed(_shared[:nbytes])
-        except JobPlaneError:
+            for frame in frames:
+                check(frame)
+        except JobPlaneError as error:
+            log.error("a worker is killed for what it said", pid=self.pid, why=str(error))
             self.kill(9)
             if self._transport:
                 self._transport.abort()
