@@ -110,7 +110,7 @@ class Audit:
                 account = AuditedJob(job=name, scope=scope, start=start, end=max(start, watermark))
                 span = {"job": name, "scope": scope, "start": account.start, "until": account.end}
                 cursor = await connection.execute(sql("planned_rows"), span)
-                compare(account, Plan(segments_of(name, revisions)), await cursor.fetchall())
+                compare(account, Plan(segments_of(name, scope, revisions)), await cursor.fetchall())
                 found.append(account)
         return found
 
@@ -141,20 +141,26 @@ def _gap(account: AuditedJob, plan: Plan, start: datetime, end: datetime) -> Non
         account.find("unaccounted", missing, *plan.ends(start, end))
 
 
-def segments_of(job: str, revisions: Sequence[tuple[datetime, Mapping[str, Any]]]) -> list[Segment]:
-    """The job's schedule in each revision, oldest first."""
+def segments_of(
+    job: str, scope: str, revisions: Sequence[tuple[datetime, Mapping[str, Any]]]
+) -> list[Segment]:
+    """The job's schedule in each revision, oldest first; `scope`: empty, or the node whose own copy it is."""
     segments: list[Segment] = []
     for number, (start, stored) in enumerate(revisions):
         end = revisions[number + 1][0] if number + 1 < len(revisions) else END
-        segments.append(_segment(job, start, end, stored["configuration"]))
+        segments.append(_segment((job, scope), start, end, stored["configuration"]))
     return segments
 
 
-def _segment(job: str, start: datetime, end: datetime, configuration: Mapping[str, Any]) -> Segment:
+def _segment(
+    row: tuple[str, str], start: datetime, end: datetime, configuration: Mapping[str, Any]
+) -> Segment:
+    job, scope = row
     scheduler = configuration.get("scheduler") or {}
     defaults = scheduler.get("defaults") or {}
     entry = next((e for e in scheduler.get("jobs") or () if e.get("name") == job), None)
-    if entry is None:
+    nodes = (entry or {}).get("nodes") or defaults.get("nodes")
+    if entry is None or (nodes == "every") is (scope == ""):
         return Segment(start=start, end=end, expression=None, zone=ZoneInfo("UTC"), dst=DstPolicy())
     zone = entry.get("timezone") or defaults.get("timezone") or configuration.get("timezone") or "UTC"
     dst = {**(defaults.get("dst") or {}), **(entry.get("dst") or {})}

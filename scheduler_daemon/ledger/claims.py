@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID, uuid4
 
 from scheduler_daemon.database.gateway import Connection, Gateway
@@ -39,6 +39,13 @@ class Granted:
     at: datetime
 
 
+class _Locked(NamedTuple):
+    states: list[ScheduleState]
+    live: dict[str, list[LiveRun]]
+    now: datetime
+    in_force: str | None
+
+
 class Claims:
     """Claims and everything else that needs their lock."""
 
@@ -55,20 +62,26 @@ class Claims:
         watermarks are read again.
         """
         async with self._gateway.connection() as connection:
-            return await self.claim_on(connection, claims, capacity)
+            locked = await self._lock(connection, {c.concurrency for c in claims})
+            return await self._decide(connection, claims, locked, (capacity, self.revision))
 
-    async def claim_on(self, connection: Connection, claims: Sequence[Claim], capacity: int) -> Granted:
-        """The same in a transaction that is under way.
+    async def settle(
+        self, connection: Connection, claims: Sequence[Claim], capacity: int, revision: str
+    ) -> Granted:
+        """The same for what an older `revision` (its hash) had planned; under a lock of all schedules."""
+        locked = await self._read(connection, {c.concurrency for c in claims}, sql("all_schedules"))
+        return await self._decide(connection, claims, locked, (capacity, revision))
 
-        Raises OtherRevisionError if this node's revision is not the one in force.
-        """
-        states, live, now = await self._lock(connection, {c.concurrency for c in claims})
-        arbiter = Arbiter(states, live, capacity)
+    async def _decide(
+        self, connection: Connection, claims: Sequence[Claim], locked: _Locked, terms: tuple[int, str]
+    ) -> Granted:
+        capacity, revision = terms
+        arbiter = Arbiter(locked.states, locked.live, capacity)
         for claim in claims:
             arbiter.decide(claim)
         token = uuid4()
-        await self._write(connection, arbiter.decision, token, now)
-        return Granted(decision=arbiter.decision, token=token, at=now)
+        await self._write(connection, arbiter.decision, token, (locked.now, revision))
+        return Granted(decision=arbiter.decision, token=token, at=locked.now)
 
     async def add(
         self, run: NewRun, *, concurrent: bool = False, queue: bool = False, capacity: int
@@ -81,13 +94,13 @@ class Claims:
         async with self._gateway.connection() as connection:
             # A job that no entry schedules has no row that could be locked.
             await connection.execute(sql("lock_key"), {"key": run.concurrency})
-            _, live, now = await self._lock(connection, {run.concurrency})
-            others = () if concurrent else live.get(run.concurrency, ())
+            locked = await self._lock(connection, {run.concurrency})
+            others = () if concurrent else locked.live.get(run.concurrency, ())
             blocker = admit(run, others, queue=queue, capacity=capacity)
             if not run.status.live:
                 return UUID(int=0), blocker
             token = uuid4()
-            await self._write(connection, Decision(inserts=[run]), token, now)
+            await self._write(connection, Decision(inserts=[run]), token, (locked.now, self.revision))
         return token, blocker
 
     async def start_next(
@@ -104,7 +117,7 @@ class Claims:
         if not wanted:
             return []
         async with self._gateway.connection() as connection:
-            _, live, now = await self._lock(connection, set(wanted))
+            _, live, now, _ = await self._lock(connection, set(wanted))
             cursor = await connection.execute(
                 sql("next_waiting"), {"keys": wanted, "now": now, "node": self._node.id}
             )
@@ -150,20 +163,23 @@ class Claims:
         )
         return {row[0] for row in await cursor.fetchall()}
 
-    async def _lock(
-        self, connection: Connection, keys: set[str]
-    ) -> tuple[list[ScheduleState], dict[str, list[LiveRun]], datetime]:
+    async def _lock(self, connection: Connection, keys: set[str]) -> _Locked:
+        """Raises OtherRevisionError if this node's revision is not the one in force."""
+        locked = await self._read(connection, keys, sql("lock_schedules"))
+        if locked.in_force is not None and locked.in_force != self.revision:
+            raise OtherRevisionError(locked.in_force)
+        return locked
+
+    async def _read(self, connection: Connection, keys: set[str], schedules: LiteralString) -> _Locked:
         async with connection.pipeline():
             lock, read, clock = connection.cursor(), connection.cursor(), connection.cursor()
             force = connection.cursor()
             wanted = sorted(keys)
-            await lock.execute(sql("lock_schedules"), {"keys": wanted})
+            await lock.execute(schedules, {"keys": wanted})
             await read.execute(sql("live_runs"), {"keys": wanted})
             await force.execute(sql("revision_in_force"))
             await clock.execute(sql("database_time"))
-        revision = await force.fetchone()
-        if revision is not None and revision[0] != self.revision:
-            raise OtherRevisionError(revision[0])
+        in_force = await force.fetchone()
         states = [
             ScheduleState(job=r[0], scope=r[1], watermark=r[2], span_run=r[3], span_key=r[4], override=r[5])
             for r in await lock.fetchall()
@@ -174,13 +190,19 @@ class Claims:
             live.setdefault(key, []).append(run)
         row = await clock.fetchone()
         assert row is not None
-        return states, live, row[0] + self._offset()
+        return _Locked(states, live, row[0] + self._offset(), in_force[0] if in_force else None)
 
-    async def _write(self, connection: Connection, decision: Decision, token: UUID, now: datetime) -> None:
+    async def _write(
+        self, connection: Connection, decision: Decision, token: UUID, at: tuple[datetime, str]
+    ) -> None:
+        """`at`: when, and under which revision."""
+        now, revision = at
         async with connection.pipeline():
             inserted = connection.cursor()
             if decision.inserts:
-                await inserted.execute(sql("insert_runs"), self._inserts(decision.inserts, token, now))
+                await inserted.execute(
+                    sql("insert_runs"), self._inserts(decision.inserts, token, now, revision)
+                )
             if decision.extensions:
                 spans = [{"id": s.run, "last": s.last, "instants": s.count} for s in decision.extensions]
                 await connection.execute(sql("extend_spans"), {"rows": as_rows(spans), "now": now})
@@ -192,13 +214,13 @@ class Claims:
             there = {row[0] for row in await inserted.fetchall()}
             decision.inserts = [run for run in decision.inserts if run.id in there]
 
-    def _inserts(self, runs: Sequence[NewRun], token: UUID, now: datetime) -> dict[str, Any]:
+    def _inserts(self, runs: Sequence[NewRun], token: UUID, now: datetime, revision: str) -> dict[str, Any]:
         return {
             "now": now,
             "node": self._node.id,
             "boot": self._node.boot_id,
             "token": token,
-            "revision": self.revision,
+            "revision": revision,
             "rows": as_rows(_row(run) for run in runs),
         }
 

@@ -40,23 +40,27 @@ class Plans:
         row = await cursor.fetchone()
         return revision_of(row) if row else None
 
-    async def enter(
-        self, connection: Connection, specs: Sequence[JobSpec], returning: Sequence[str], now: datetime
-    ) -> None:
+    async def revisions_since(self, connection: Connection, moment: datetime) -> list[Revision]:
+        """Oldest first, from the one that was in force at that moment."""
+        cursor = await connection.execute(sql("revisions_since"), {"since": moment})
+        return [revision_of(row) for row in await cursor.fetchall()]
+
+    async def enter(self, connection: Connection, specs: Sequence[JobSpec], now: datetime) -> None:
         """Every job has its row; those that were in no plan before are accounted for from `now` on."""
         rows = (
             {"job": spec.name, "scope": self._scope_of(spec), "concurrency": spec.concurrency_key}
             for spec in specs
         )
         await connection.execute(sql("register_schedules"), {"rows": as_rows(rows), "now": now})
-        if returning:
-            await connection.execute(sql("reenter_schedules"), {"jobs": list(returning), "now": now})
 
-    async def put_in_force(
-        self, connection: Connection, revision: tuple[str, str], jobs: Sequence[str], now: datetime
-    ) -> None:
-        """`revision` is (hash, text). What was due by `now` is settled: the new plan starts there."""
-        await connection.execute(sql("advance_watermarks"), {"jobs": list(jobs), "now": now})
+    async def advance(self, connection: Connection, marks: Marks, *, anew: bool) -> None:
+        """What was planned until then is settled; with `anew`, nothing was planned until then."""
+        if marks:
+            rows = ({"job": job, "scope": scope, "watermark": at} for (job, scope), at in marks.items())
+            await connection.execute(sql("advance_watermarks"), {"rows": as_rows(rows), "anew": anew})
+
+    async def put_in_force(self, connection: Connection, revision: tuple[str, str], now: datetime) -> None:
+        """`revision` is (hash, text)."""
         await connection.execute(
             sql("insert_revision"),
             {"hash": revision[0], "configuration": revision[1], "now": now, "node": self._node_id},

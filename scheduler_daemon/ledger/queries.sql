@@ -59,11 +59,6 @@ ORDER BY u.job, u.scope
 ON CONFLICT (job, scope) DO UPDATE SET concurrency = EXCLUDED.concurrency
 WHERE schedules.concurrency <> EXCLUDED.concurrency
 
--- reenter_schedules --
--- A job that had left the plan comes back: what lies between was planned by nobody.
-UPDATE scheduler.schedules SET watermark = greatest(watermark, %(now)s), span_run = NULL, span_key = NULL
-WHERE job = ANY(%(jobs)s)
-
 -- lock_revisions --
 -- One at a time changes what is in force; readers are not held up.
 LOCK TABLE scheduler.config_revisions IN SHARE ROW EXCLUSIVE MODE
@@ -72,9 +67,21 @@ LOCK TABLE scheduler.config_revisions IN SHARE ROW EXCLUSIVE MODE
 -- Nobody claims while this transaction lasts.
 SELECT job, scope, watermark FROM scheduler.schedules ORDER BY job, scope FOR UPDATE
 
+-- all_schedules --
+-- Every schedule, with what a claim needs of it; under the lock of lock_all_schedules.
+SELECT s.job, s.scope, s.watermark, s.span_run, s.span_key, o.enabled
+FROM scheduler.schedules s
+LEFT JOIN scheduler.overrides o ON o.job = s.job AND (o.until IS NULL OR o.until > clock_timestamp())
+
 -- advance_watermarks --
--- A new revision plans from here; a span that was open goes on if its reason does.
-UPDATE scheduler.schedules SET watermark = greatest(watermark, %(now)s) WHERE job = ANY(%(jobs)s)
+-- What was planned until then is settled, and a span that was open goes on if its reason does. Or nothing
+-- was planned until then: the job had left the plan and comes back.
+UPDATE scheduler.schedules s
+SET watermark = greatest(s.watermark, u.watermark),
+    span_run = CASE WHEN NOT %(anew)s THEN s.span_run END,
+    span_key = CASE WHEN NOT %(anew)s THEN s.span_key END
+FROM json_to_recordset(%(rows)s::json) AS u(job text, scope text, watermark timestamptz)
+WHERE s.job = u.job AND s.scope = u.scope
 
 -- revision_in_force --
 -- Read under the claim's lock: a node with another revision must claim nothing.
@@ -249,6 +256,12 @@ RETURNING id
 -- latest_revision --
 -- What is in force.
 SELECT id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions ORDER BY id DESC LIMIT 1
+
+-- revisions_since --
+-- Oldest first, from the one that was in force at that moment.
+SELECT id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions
+WHERE id >= coalesce((SELECT max(id) FROM scheduler.config_revisions WHERE in_force_from <= %(since)s), 0)
+ORDER BY id
 
 -- insert_revision --
 -- From now on this is in force.

@@ -158,9 +158,8 @@ class SchedulerOperations:
 
         async def change() -> Any:
             capacity = house.runner.pool.capacity
-            turnover = await house.rollover.apply(
-                edition, house.clock.now, dispatcher.readiness.situation, capacity
-            )
+            readiness = dispatcher.readiness
+            turnover = await house.rollover.apply(edition, readiness.shared_now, readiness.account, capacity)
             turnover.book.overrides = overrides
             return turnover
 

@@ -152,12 +152,12 @@ class Dispatcher:
             return worked
 
     async def turn_over(self, change: Callable[[], Awaitable[Turnover]]) -> None:
-        """Between two turns: another book, and what settling the old one granted."""
+        """Between two turns: another book, and what settling older ones granted."""
         async with self.between_turns():
             turnover = await change()
-            self.book = turnover.old
-            if turnover.granted is not None:
-                self._after(turnover.granted)
+            for book, granted in turnover.settled:
+                self.book = book
+                self._after(granted)
             self.book = turnover.book
         self.due(self.book.jobs)
 

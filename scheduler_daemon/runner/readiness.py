@@ -62,6 +62,16 @@ class Readiness:
         """An instant later than the database's clock + 1 s waits (`too_early`)."""
         return Situation(now=now - self.too_early, able_since=self.able_since, outages=self.outages)
 
+    def shared_now(self) -> datetime:
+        """The database's time, which all nodes share."""
+        return self._clock.now() + self.skew
+
+    def account(self, now: datetime) -> Situation:
+        """The situation at a shared moment; what holds us now is an outage until then."""
+        holds = (Outage(start=since, end=now, reason=reason) for reason, since in self._held_since.items())
+        able_since = now if self.hold else self.able_since
+        return Situation(now=now, able_since=able_since, outages=[*self.outages, *holds])
+
     @property
     def too_early(self) -> timedelta:
         """How far this machine's clock is ahead of what may be claimed."""

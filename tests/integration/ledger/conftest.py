@@ -57,9 +57,9 @@ class Node:
         ]
         async with self.plans.transaction() as connection:
             await self.plans.lock_all(connection)
-            await self.plans.enter(connection, specs, [], NOON)
+            await self.plans.enter(connection, specs, NOON)
             text = json.dumps({"configuration": {"scheduler": {"jobs": [{"name": name} for name in jobs]}}})
-            await self.plans.put_in_force(connection, (revision, text), [], NOON)
+            await self.plans.put_in_force(connection, (revision, text), NOON)
         self.claims.revision = revision
 
     async def claim(self, *claims: Claim, capacity: int = MANY) -> Granted:
