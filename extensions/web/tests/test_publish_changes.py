@@ -14,7 +14,8 @@ ORIGINAL_TABLE = """
 CREATE TABLE markdown_content (id text PRIMARY KEY, slug text NOT NULL, locale text NOT NULL DEFAULT 'en',
     title text NOT NULL, description text NOT NULL, body text NOT NULL, author text NOT NULL,
     published_at timestamptz, keywords text NOT NULL, kind text NOT NULL DEFAULT 'article', image text,
-    category_id text, source_id text NOT NULL, version_hash text NOT NULL, public boolean NOT NULL DEFAULT true,
+    category_id text, source_id text NOT NULL, version_hash text NOT NULL,
+    public boolean NOT NULL DEFAULT true,
     links jsonb NOT NULL DEFAULT '[]', updated_at timestamptz NOT NULL DEFAULT now(), UNIQUE (slug, locale))
 """
 
