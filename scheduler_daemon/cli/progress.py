@@ -90,7 +90,8 @@ class Screen:
         self._terminal.line(self._terminal.paint(text, *styles) + first.removeprefix(text))
         for line in more:
             self._terminal.line(line)
-        for line in clean_block(event.get("traceback") or ""):
+        wanted = event.get("traceback") if event["status"] != "cancelled" else None
+        for line in clean_block(wanted or ""):
             self._terminal.line("  " + self._terminal.paint(line, "dim"))
 
     _handlers: Mapping[str, Any] = {

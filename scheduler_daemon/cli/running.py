@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -66,26 +65,27 @@ def _start(session: Session, path: str, body: Answer) -> int:
 
 def _watch(session: Session, path: str, body: Answer) -> int:
     screen = Screen(session.terminal, quiet=session.as_json)
-    events = session.client.events("POST", path, body=body)
-    ended: Answer | None = None
-    while ended is None:
-        try:
-            ended = _until_end(events, screen)
-            break
-        except KeyboardInterrupt:
-            screen.clear()
-            if not _cancel_asked(session, screen):
-                session.complain(f"left running: {screen.run}")
-                return INTERRUPTED
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            session.client.post(f"/v1/runs/{screen.run}/cancel")
-            events = session.client.events("GET", f"/v1/runs/{screen.run}/events")
+    try:
+        ended = _until_end(session.client.events("POST", path, body=body), screen)
+    except KeyboardInterrupt:
+        screen.clear()
+        if not _cancel_asked(session, screen):
+            session.complain(f"left running: {screen.run}" if screen.run else "interrupted")
+            return INTERRUPTED
+        ended = _cancelled(session, screen)
     if ended is None:
         session.complain(f"the daemon stopped watching {screen.run}; see: jobs history")
         return 1
     if session.as_json:
         session.json(ended)
     return 0 if ended["status"] == "succeeded" else 1
+
+
+def _cancelled(session: Session, screen: Screen) -> Answer | None:
+    """What came before has been shown already: only the end of it is news."""
+    session.client.post(f"/v1/runs/{screen.run}/cancel")
+    events = session.client.events("GET", f"/v1/runs/{screen.run}/events")
+    return _until_end((event for event in events if event["event"] == "ended"), screen)
 
 
 def _until_end(events: Any, screen: Screen) -> Answer | None:

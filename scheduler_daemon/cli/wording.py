@@ -114,7 +114,8 @@ def items(run: Answer) -> str:
 
 def outcome(run: Answer) -> str:
     """What a run said, or what was wrong with it."""
-    error = str(run.get("error") or "").strip().splitlines()
+    told = run.get("error") if run["status"] != "cancelled" else None
+    error = str(told or "").strip().splitlines()
     parts = [why(run), items(run), run.get("message") or "", error[0] if error else ""]
     return " · ".join(part for part in parts if part)
 
