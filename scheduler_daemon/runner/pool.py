@@ -44,12 +44,13 @@ class Pool:
         self._nothing_left.set()
         self._stopped = False
         self._no_fork_until = 0.0
+        self._edition = 0
         self._deaths: dict[str, int] = {}
 
     @property
     def capacity(self) -> int:
         """How many more runs may be submitted before they had better wait in the ledger."""
-        return max(0, self._limit - len(self._pending) - len(self._where))
+        return max(0, self._limit - self.in_hand)
 
     @property
     def thirsty(self) -> bool:
@@ -59,6 +60,11 @@ class Pool:
     @property
     def _limit(self) -> int:
         return self.settings.max * (HAND_OVER + IN_LINE)
+
+    @property
+    def in_hand(self) -> int:
+        """How many runs wait here or are with a worker."""
+        return len(self._pending) + len(self._where)
 
     @property
     def workers(self) -> Sequence[Slot]:
@@ -73,8 +79,7 @@ class Pool:
         return {*self._where, *(order.id for order in self._pending)}
 
     async def start(self) -> None:
-        for _ in range(self.settings.min):
-            self._fork(None)
+        self._keep_ready()
         self._watch = asyncio.create_task(self._look_after(), name="pool-watch")
 
     def submit(self, orders: Iterable[RunOrder]) -> None:
@@ -116,9 +121,11 @@ class Pool:
     def refresh(self, settings: WorkerSettings) -> None:
         """A reload: workers of the old zygote finish what they have and go."""
         self.settings = settings
+        self._edition += 1
         for slot in self._slots:
             slot.stop()
         self._pump()
+        self._keep_ready()
 
     def slot_freed(self, slot: Slot, run_id: str) -> None:
         self._where.pop(run_id, None)
@@ -193,7 +200,7 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     async def _forked(self, isolate: str | None) -> None:
-        slot = Slot(self, self._events, isolate)
+        slot, edition = Slot(self, self._events, isolate), self._edition
         try:
             link = await self._plane.spawn(
                 on_messages=self._on_messages, on_exit=self._on_exit, isolate=isolate
@@ -206,6 +213,8 @@ class Pool:
         slot.link = link
         self._slots.append(slot)
         self._by_link[link] = slot
+        if edition != self._edition:  # it may have been forked from the old zygote
+            slot.stop()
         self._pump()
 
     def _on_messages(self, link: WorkerLink, messages: list[dict[str, Any]]) -> None:
@@ -228,6 +237,7 @@ class Pool:
         if rest and slot.died_before_a_start:
             self._suspect(rest[0])
         self._pump()
+        self._keep_ready()
         self._check_empty()
         self._events.free()
 
@@ -247,6 +257,7 @@ class Pool:
             rounds += 1
             now = time.monotonic()
             self._pump()
+            self._keep_ready()
             for slot in self._slots:
                 if len(slot.handed) > 1 and self._slow(slot, now) and self._room_elsewhere(slot):
                     slot.take_back()
@@ -261,8 +272,17 @@ class Pool:
             return True
         return len(self._slots) + self.forking < self.settings.max
 
+    def _keep_ready(self) -> None:
+        """`min` workers are there for runs to come: also after a reload, a death, or a full share of runs."""
+        if self._stopped or self.paused or time.monotonic() < self._no_fork_until:
+            return
+        there = sum(not slot.stopping for slot in self._slots) + self.forking
+        room = self.settings.max - len(self._slots) - self.forking
+        for _ in range(min(self.settings.min - there, room)):
+            self._fork(None)
+
     def _let_go(self, now: float) -> None:
-        spare = len(self._slots) - self.settings.min
+        spare = sum(not slot.stopping for slot in self._slots) - self.settings.min
         for slot in list(self._slots):
             if spare > 0 and slot.idle and now - slot.idle_since > IDLE_S:
                 slot.stop()

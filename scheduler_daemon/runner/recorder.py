@@ -1,4 +1,5 @@
-"""Writes what happened, in batches, within 30 ms; to disk while the database is away.
+"""Writes what happened, in batches, within 30 ms; at once what nothing else could join; to disk while the
+database is away.
 
 Order is kept: nothing goes to the database while older batches are still in the spool.
 """
@@ -6,6 +7,7 @@ Order is kept: nothing goes to the database while older batches are still in the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -36,6 +38,7 @@ class Recorder:
         self._starting: dict[str, RunOrder] = {}
         self._replaying = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._at_once = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -46,6 +49,7 @@ class Recorder:
     async def stop(self) -> None:
         """Everything told so far is in the database, or on disk, when this returns."""
         self._stopping = True
+        self._at_once.set()
         self._wake.set()
         if self._task is not None:
             await self._task
@@ -56,8 +60,11 @@ class Recorder:
         self._starting[order.id] = order
         self._wake.set()
 
-    def ended(self, ending: Ending) -> None:
+    def ended(self, ending: Ending, *, alone: bool = False) -> None:
+        """`alone`: no other run is in hand, whose end could go into the same batch."""
         self._batch.endings.append(ending)
+        if alone:
+            self._at_once.set()
         self._wake.set()
 
     def logged(self, record: LogRecord) -> None:
@@ -78,6 +85,7 @@ class Recorder:
             return
         written = asyncio.get_running_loop().create_future()
         self._waiters.append(written)
+        self._at_once.set()
         self._wake.set()
         await written
 
@@ -100,7 +108,7 @@ class Recorder:
             await self._wake.wait()
             self._wake.clear()
             if not self._stopping:
-                await asyncio.sleep(DELAY_S)
+                await self._wait_for_others()
             batch, self._batch = self._batch, Batch()
             self._log_starts(batch)
             waiters, self._waiters = self._waiters, []
@@ -110,6 +118,11 @@ class Recorder:
                     waiter.set_result(None)
             if self._stopping and not (self._batch and kept):
                 return
+
+    async def _wait_for_others(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._at_once.wait(), DELAY_S)
+        self._at_once.clear()
 
     def _log_starts(self, batch: Batch) -> None:
         """Each run's start goes to its log; of a run that has ended already, its end says when it started."""

@@ -72,7 +72,7 @@ class Runner:
         self._say(order, outcome)
         self._ended[order.id] = (order, ending)
         self._so_far.pop(order.id, None)
-        self.recorder.ended(ending)
+        self.recorder.ended(ending, alone=self.pool.in_hand <= 1)
 
     def logged(self, order: RunOrder, record: LogRecord) -> None:
         record = self.redactor.record(record)

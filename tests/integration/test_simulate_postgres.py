@@ -76,8 +76,8 @@ class PostgresLedger:
     async def enter(self, jobs: Any, at: datetime) -> None:
         plans = Plans(self.gateway, self.node.id, lambda spec: "")
         async with plans.transaction() as connection:
-            await plans.enter(connection, [job.spec for job in jobs], [], at)
-            await plans.put_in_force(connection, ("r1", "{}"), [], at)
+            await plans.enter(connection, [job.spec for job in jobs], at)
+            await plans.put_in_force(connection, ("r1", "{}"), at)
         self.claims.revision = "r1"
 
     async def end(self, outcome: Outcome, retry: Retry | None) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from scheduler_daemon.jobplane.context import STEP_LIMIT
 from scheduler_daemon.jobplane.journal import LINES_PER_RUN
 from scheduler_daemon.jobplane.text import LINE_LIMIT, MESSAGE_LIMIT
-from scheduler_daemon.testing import MakeDatabase, RunJob
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "writing-a-job.md").read_text()
@@ -19,15 +18,6 @@ def test_the_listing_is_the_example() -> None:
     source = (ROOT / "extensions/example/scheduler_example/__init__.py").read_text()
 
     assert source.endswith(BLOCKS[0])
-
-
-def test_the_test_in_the_guide_passes(run_job: RunJob, make_database: MakeDatabase) -> None:
-    names: dict[str, object] = {}
-    exec(BLOCKS[-1], names)
-    test = names["test_hello_greets_as_often_as_it_is_told"]
-
-    assert callable(test)
-    test(run_job, make_database)
 
 
 def test_the_limits_are_those_of_the_code() -> None:

@@ -1,0 +1,79 @@
+"""The end of a lone run is written at once; ends that come together go into one batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from scheduler_daemon.ledger.outcomes import Batch, Ending, Outcomes
+from scheduler_daemon.model import Outcome, RunStatus
+from scheduler_daemon.runner import recorder as module
+from scheduler_daemon.runner.recorder import Recorder
+from scheduler_daemon.runner.spool import Spool
+
+LONG_S = 3600.0
+PATIENCE_S = 30.0
+
+
+class Written:
+    """In place of the database: keeps the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.news = asyncio.Event()
+
+    async def write(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self.news.set()
+
+    def ends(self) -> list[list[str]]:
+        return [[ending.outcome.run_id for ending in batch.endings] for batch in self.batches]
+
+
+def ending(run_id: str) -> Ending:
+    return Ending(outcome=Outcome(run_id=run_id, status=RunStatus.SUCCEEDED, finished_at=1.0), token="t")
+
+
+@pytest.fixture
+async def written() -> Written:
+    return Written()
+
+
+@pytest.fixture
+async def recorder(written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Recorder]:
+    monkeypatch.setattr(module, "DELAY_S", LONG_S)
+    one = Recorder(cast(Outcomes, written), Spool(tmp_path / "spool.jsonl"))
+    await one.start()
+    yield one
+    await one.stop()
+
+
+async def test_the_end_of_a_lone_run_waits_for_nobody(recorder: Recorder, written: Written) -> None:
+    for run_id in ("a", "b"):
+        written.news.clear()
+        recorder.ended(ending(run_id), alone=True)
+        await asyncio.wait_for(written.news.wait(), PATIENCE_S)
+    assert written.ends() == [["a"], ["b"]]
+
+
+async def test_ends_that_come_together_are_one_batch_and_the_last_one_sends_it(
+    recorder: Recorder, written: Written
+) -> None:
+    for run_id in ("a", "b"):
+        recorder.ended(ending(run_id))
+        await asyncio.sleep(0)
+    assert written.ends() == []
+    recorder.ended(ending("c"), alone=True)
+    await asyncio.wait_for(written.news.wait(), PATIENCE_S)
+    assert written.ends() == [["a", "b", "c"]]
+
+
+async def test_a_stop_waits_for_nothing_either(written: Written, recorder: Recorder) -> None:
+    recorder.ended(ending("a"))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(recorder.stop(), PATIENCE_S)
+    assert written.ends() == [["a"]]
