@@ -152,8 +152,8 @@ VALUES = [
     ),
     (
         "notifications: {events: [faled]}",
-        '1:26: notifications.events[0]: "faled" is not one of failed, recovered, late, missed, empty, hanging, '
-        'degraded, database, disk (did you mean "failed"?)',
+        '1:26: notifications.events[0]: "faled" is not one of failed, recovered, late, missed, empty, '
+        'hanging, degraded, database, disk (did you mean "failed"?)',
     ),
     (
         "notifications: {discord: https://discord.example/api/webhooks/1/abc}",
