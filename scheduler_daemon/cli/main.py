@@ -63,7 +63,7 @@ site = Lazy(
 infra = Lazy(
     "infra",
     help="Operate the scheduler: jobs, logs, the scheduler itself.",
-    commands={"jobs": jobs, "logs": logs, "scheduler": scheduler, "notify": notify},
+    commands={"jobs": jobs, "logs": logs, "scheduler": scheduler, "site": site, "notify": notify},
 )
 
 

@@ -34,7 +34,8 @@ def test_every_command_has_an_example_and_json(path: tuple[str, ...], command: c
     assert isinstance(command, Command)
     done = CliRunner().invoke(main, [*path, "--help"])
     assert done.exit_code == 0
-    assert re.search(rf"Examples?:\n +systemprompt {' '.join(path)}\b", done.output), done.output
+    shown = " ".join(path).removeprefix("infra ") if "site" in path else " ".join(path)
+    assert re.search(rf"Examples?:\n +systemprompt {shown}\b", done.output), done.output
     assert "--json" in done.output
     assert max(map(len, done.output.splitlines())) <= 80
     for parameter in command.params:
