@@ -109,18 +109,20 @@ async def test_what_is_done_is_committed_at_the_end_and_rolled_back_on_an_except
 async def test_cut_connections_are_one_outage_however_many_notice(
     gateway: Listened, scheduler_database: str
 ) -> None:
-    entered = asyncio.Event()
+    all_hold = asyncio.Barrier(5)
 
     async def hold() -> None:
         async with gateway.connection() as connection:
             await connection.execute("SELECT 1")
-            entered.set()
+            await all_hold.wait()
             await connection.execute("SELECT pg_sleep(60)")
 
     holders = [asyncio.create_task(hold()) for _ in range(4)]
-    await entered.wait()
-    while await asyncio.to_thread(cut, scheduler_database) and not all(h.done() for h in holders):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE_S):
+        await all_hold.wait()
+    await asyncio.to_thread(
+        cut, scheduler_database
+    )  # once: a second cut could meet the connections made anew
     ended = await asyncio.gather(*holders, return_exceptions=True)
     assert {type(error) for error in ended} == {DatabaseUnavailableError}
     await gateway.until_back()
