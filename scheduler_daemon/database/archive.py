@@ -30,6 +30,10 @@ _SOMEBODY_S = (
     "(SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%' OR nspname = 'information_schema')"
 )
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<what>.*) (?P<owner>\S+)")
+_MARK = re.compile(rb"^ALTER (?:FOREIGN )?TABLE .+ SET \(pg_attver=\d+\);\n", re.MULTILINE)
+_MARK_AMONG_OTHERS = re.compile(
+    rb"^(ALTER (?:FOREIGN )?TABLE .+ SET \(.*?)(?:, pg_attver=\d+|pg_attver=\d+, )(.*\);)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +126,16 @@ async def _fill(url: str, file: Path, *options: str) -> None:
     )
     old = await _ask(url, "SELECT current_setting('server_version_num')::int < 170000")
     without = b"SET transaction_timeout = 0;\n" if old else b""
-    await clients.feed(script, (*psql, "--file=-"), url=url, without=without)
+    definitions = _unmarked(await clients.output(*script, "--section=pre-data"))
+    rows = (*script, "--section=data", "--section=post-data")
+    await clients.feed(definitions, rows, (*psql, "--file=-"), url=url, without=without)
+
+
+def _unmarked(definitions: bytes) -> bytes:
+    """Without pg_attver, PostgreSQL's own note beside each column since its releases of November 2026: an
+    older pg_dump takes it for an option and writes it down, and an older server refuses it.
+    """
+    return _MARK_AMONG_OTHERS.sub(rb"\1\2", _MARK.sub(b"", definitions))
 
 
 async def replace(url: str, file: Path, *, now: datetime) -> str:

@@ -78,16 +78,19 @@ def system(program: str) -> list[Binaries]:
     return [read_binaries(place.parent, program) for place in dict.fromkeys(places)]
 
 
-def for_server(major: int, program: str, *, over_network: bool) -> Binaries:
-    """Whose `program` to use on a server of version `major`: the oldest that is not older than the server.
+def for_server(version: str, program: str, *, over_network: bool) -> Binaries:
+    """Whose `program` to use on a server of `version`: of its major if one is here, else the next newer.
 
+    A program as old as the server knows what is in its catalogue; one of a newer major may be older than
+    the server's minor release (archive._unmarked tells of a case).
     Over a network the machine's own come first: the wheel's are built without TLS.
     Raises DatabaseUnusableError where there is none.
     """
-    sources = [system(program), installed()] if over_network else [installed(), system(program)]
-    for source in sources:
+    major = int(version.partition(".")[0])
+    ours, systems = installed(), system(program)
+    for source in (systems, ours) if over_network else ((*ours, *systems),):
         if fitting := [found for found in source if found.major >= major]:
-            return min(fitting, key=lambda found: found.major)
+            return min(fitting, key=lambda found: (found.major, found.version != version))
     raise DatabaseUnusableError(
         f"{program} of PostgreSQL {major} or newer is needed and not here: install postgresql-client-{major}"
     )

@@ -22,9 +22,10 @@ HEAD = 4096
 async def fitting(url: str, program: str) -> binaries.Binaries:
     """The installation whose `program` suits the server at `url`."""
     async with await connect(url, application_name="scheduler-daemon") as connection:
-        major = connection.info.server_version // 10000
+        number = connection.info.server_version
         local = connection.info.host.startswith("/")
-    return await asyncio.to_thread(binaries.for_server, major, program, over_network=not local)
+    version = f"{number // 10000}.{number % 10000}"
+    return await asyncio.to_thread(binaries.for_server, version, program, over_network=not local)
 
 
 def newest_reader() -> binaries.Binaries:
@@ -36,6 +37,11 @@ def newest_reader() -> binaries.Binaries:
 
 
 async def run(*command: str, url: str | None = None) -> str:
+    """What `command` prints, as text; see `output`."""
+    return (await output(*command, url=url)).decode(errors="replace")
+
+
+async def output(*command: str, url: str | None = None) -> bytes:
     """What `command` prints; with `url`, it is run on that database. Cancelled, it is killed.
 
     Raises DatabaseUnavailableError with its first complaint if it fails.
@@ -43,18 +49,22 @@ async def run(*command: str, url: str | None = None) -> str:
     async with _started(*command, url=url) as process:
         said, complaint = await process.communicate()
     _check(process, complaint)
-    return said.decode(errors="replace")
+    return said
 
 
-async def feed(source: Sequence[str], target: Sequence[str], *, url: str, without: bytes = b"") -> None:
-    """Run `source`, and `target` on the database at `url` with what it prints, less one line of its head.
+async def feed(
+    opening: bytes, source: Sequence[str], target: Sequence[str], *, url: str, without: bytes = b""
+) -> None:
+    """Run `target` on the database at `url` with `opening` and then what `source` prints.
 
+    `without` is one line of each one's head that is left out.
     If `source` fails, `target` is killed before its input ends, so that it does not commit a part.
     Raises DatabaseUnavailableError with the first complaint.
     """
     async with _started(*source) as giver, _started(*target, url=url) as taker:
         complaints = asyncio.gather(_rest(giver.stderr), _rest(taker.stderr), _rest(taker.stdout))
         with suppress(ConnectionError):  # the taker gave up: it says why
+            await _say(taker, opening.replace(without, b"", 1))
             await _pump(giver, taker, without)
         if await taker.wait() != 0 and giver.returncode is None:
             giver.kill()
@@ -89,13 +99,18 @@ async def _pump(giver: Process, taker: Process, without: bytes) -> None:
     assert giver.stdout is not None
     assert taker.stdin is not None
     head = await _head(giver.stdout)
-    taker.stdin.write(head.replace(without, b"", 1))
+    await _say(taker, head.replace(without, b"", 1))
     while chunk := await giver.stdout.read(CHUNK):
-        taker.stdin.write(chunk)
-        await taker.stdin.drain()
+        await _say(taker, chunk)
     if await giver.wait() != 0:
         taker.kill()
     taker.stdin.close()
+
+
+async def _say(taker: Process, text: bytes) -> None:
+    assert taker.stdin is not None
+    taker.stdin.write(text)
+    await taker.stdin.drain()
 
 
 async def _rest(stream: asyncio.StreamReader | None) -> bytes:

@@ -102,8 +102,16 @@ def _convert(folder: Path, old: binaries.Binaries, new: binaries.Binaries) -> No
         text=True,
     )
     if done.returncode != 0:
-        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise DatabaseUnavailableError(f"pg_upgrade failed: {' '.join(lines[-3:])} (its files: {work})")
+        said = done.stdout + done.stderr
+        raise DatabaseUnavailableError(f"pg_upgrade failed: {_cause(target.data, said)} (its files: {work})")
+
+
+def _cause(data: Path, said: str) -> str:
+    """The first error in the logs that pg_upgrade leaves behind, or the last that it said itself."""
+    for log in sorted((data / "pg_upgrade_output.d").glob("*/log/*.log")):
+        if found := re.search(r"\b(?:ERROR|FATAL): .*", log.read_text(errors="replace")):
+            return " ".join(found[0].split())
+    return " ".join(said.split("\n\n")[-1].split())
 
 
 def _same_shape(source: Cluster, new: binaries.Binaries) -> list[str]:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from scheduler_daemon.database import binaries
+from scheduler_daemon.database import archive, binaries
 from scheduler_daemon.database.archive import backup, inspect, replace, restore
 from scheduler_daemon.database.roles import ensure_job_role
 from scheduler_daemon.database.temporary import TemporaryServer, scheduler_sets
@@ -203,6 +203,37 @@ async def test_it_moves_from_one_server_to_another(
     await backup(url, tmp_path / "backup")
     await restore(there, tmp_path / "backup")
     assert contents(there) == contents(url)
+
+
+async def test_what_a_server_notes_for_itself_is_no_option_of_a_column(
+    any_server: TemporaryServer,
+    other_server: TemporaryServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the wheel's pg_dump, which may be older than the server; what a column really has stays."""
+    monkeypatch.setattr(binaries, "system", lambda program: [])
+    url, there = any_server.make_database(*scheduler_sets()), other_server.make_database()
+    options = "SELECT attoptions FROM pg_attribute WHERE attrelid = 'note'::regclass AND attname = 'said'"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE note (said text, by text)")
+        connection.execute("ALTER TABLE note ALTER said SET (n_distinct = 5)")
+    await backup(url, tmp_path / "backup")
+    await restore(there, tmp_path / "backup")
+    ((found,),) = rows(there, options)
+    assert isinstance(found, list)
+    assert [option for option in found if "pg_attver" not in option] == ["n_distinct=5"]
+
+
+def test_only_that_note_is_left_out() -> None:
+    kept = b"ALTER TABLE ONLY public.t ALTER COLUMN c SET (n_distinct=5);\n"
+    marked = (
+        b"ALTER TABLE ONLY public.t ALTER COLUMN a SET (pg_attver=1);\n"
+        b"ALTER TABLE ONLY public.t ALTER COLUMN c SET (n_distinct=5, pg_attver=22);\n"
+        b"ALTER TABLE ONLY public.t ALTER COLUMN c SET (pg_attver=22, n_distinct=5);\n"
+        b"ALTER FOREIGN TABLE ONLY public.f ALTER COLUMN a SET (pg_attver=1);\n"
+    )
+    assert archive._unmarked(marked + kept) == 3 * kept
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,8 @@ async def make_old(state_dir: Path, major: int) -> None:
     await apply(server.url, [SCHEDULER])
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS id")
+        # As a server of the wheel would have made it; Debian's may be newer than any of those.
+        connection.execute("UPDATE pg_attribute SET attoptions = NULL WHERE attoptions::text ~ 'pg_attver'")
         connection.execute(
             "INSERT INTO scheduler.installation (system_identifier, database_oid) "
             "SELECT system_identifier, 1 FROM pg_control_system()"
