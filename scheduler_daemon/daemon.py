@@ -75,6 +75,7 @@ class Daemon:
         self._started = asyncio.Event()
         self._house: House
         self._watchdog: systemd.Watchdog
+        self._terminals = [fd for fd in (0, 1, 2) if os.isatty(fd)]
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises SchedulerError where it cannot start."""
@@ -287,7 +288,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
 
     def _asked_to_stop(self) -> None:
         """A second signal hurries."""
@@ -295,7 +296,11 @@ class Daemon:
             self._hurry.set()
         self._stop.set()
 
-    def _asked_to_reload(self) -> None:
+    def _hung_up(self) -> None:
+        """Asked to reload; or the terminal that it was started on is gone, which says so in the same way."""
+        if self._terminals and not any(map(os.isatty, self._terminals)):
+            self._asked_to_stop()
+            return
         task = asyncio.create_task(self._reload())
         self._exits.push_async_callback(_cancel, task)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -181,7 +182,7 @@ def _announce(house: House) -> None:
     click.echo(f"  database       {house.database}")
     click.echo(f"  socket         {settings.control.socket}")
     if (site := _site(house)) is not None:
-        click.echo(f"  site           {site}   (look at it: .venv/bin/systemprompt infra site preview)")
+        click.echo(f"  site           {site}   (look at it: {_client()} infra site preview)")
     for name, message in house.runner.startup_messages.items():
         click.echo(f"  {name}: {message}")
     click.echo()
@@ -193,8 +194,16 @@ def _announce(house: House) -> None:
     if (more := len(house.edition.bindings) - len(rows)) > 0:
         click.echo(f"  and {more:,} more")
     click.echo()
-    click.echo("Look around from a second terminal:  .venv/bin/systemprompt infra jobs list")
+    click.echo(f"Look around from a second terminal:  {_client()} infra jobs list")
     click.echo("Stop with Ctrl-C.")
+
+
+def _client() -> str:
+    """The command as it can be typed here: by its name where that is found, else beside this program."""
+    if shutil.which("systemprompt"):
+        return "systemprompt"
+    client = Path(sys.executable).with_name("systemprompt")
+    return str(client.relative_to(Path.cwd()) if client.is_relative_to(Path.cwd()) else client)
 
 
 def _site(house: House) -> Path | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,6 +82,25 @@ class Checkout:
                 stderr=output,
             )
         self.until(lambda: "Stop with Ctrl-C" in self.said)
+
+    def start_on_terminal(self) -> int:
+        """As a shell would; returns our side of the terminal that controls its session."""
+        ours, its = os.openpty()
+        self.process = subprocess.Popen(
+            [PROGRAMS / "scheduler-daemon", "run", "--config", self.config],
+            env=self._environment(),
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(its)
+        said = b""
+        while b"Stop with Ctrl-C" not in said:
+            assert select.select([ours], [], [], PATIENCE_S)[0], said
+            said += os.read(ours, 65536)
+        return ours
 
     @property
     def said(self) -> str:
@@ -194,6 +216,15 @@ def test_a_power_cut_leaves_no_process_and_no_doubt(checkout: Checkout) -> None:
     assert after[-len(before) :] == [run["id"] for run in before]
     checkout.cli("audit")
     assert checkout.stop() == 0
+
+
+def test_it_ends_with_the_terminal_that_it_was_started_on(checkout: Checkout) -> None:
+    terminal = checkout.start_on_terminal()
+    assert checkout.process is not None
+    family = descendants(checkout.process.pid)
+    os.close(terminal)
+    assert checkout.process.wait(PATIENCE_S) == 0
+    assert not any(map(lives, family))
 
 
 def test_the_specifications_configuration_runs_in_the_specifications_folders(checkout: Checkout) -> None:
