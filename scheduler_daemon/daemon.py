@@ -47,6 +47,7 @@ from scheduler_daemon.runner.dispatcher import Dispatcher
 from scheduler_daemon.runner.guardian import Books, Guardian
 from scheduler_daemon.runner.plane import Discovery, JobPlane
 from scheduler_daemon.runner.pool import Pool
+from scheduler_daemon.runner.readiness import BEGINNING
 from scheduler_daemon.runner.recorder import Recorder
 from scheduler_daemon.runner.rollover import Edition, Rollover
 from scheduler_daemon.runner.runner import Runner
@@ -251,12 +252,11 @@ class Daemon:
         dispatcher, revision = house.runner.dispatcher, house.edition.settings.revision
         now = house.clock.now()
         house.guardian.nodes = await house.presence.nodes()
-        dispatcher.readiness.began(now, alone=not house.guardian.others_alive(now))
         if await house.presence.restored():
-            dispatcher.readiness.hold_for(
-                "restored",
-                "this database was restored or copied: nothing runs until `scheduler-daemon accept`",
-            )
+            why = "this database was restored or copied: nothing runs until `scheduler-daemon accept`"
+            dispatcher.readiness.hold_for("restored", why, since=BEGINNING)
+        else:
+            dispatcher.readiness.began(now, alone=not house.guardian.others_alive(now))
         await house.presence.register(revision)
         await operations.scheduler.put_in_force(self._loaded, house.edition)
         own = next((node for node in house.guardian.nodes if node.id == house.node.id), None)

@@ -29,6 +29,7 @@ from scheduler_daemon.operations.values import (
 )
 from scheduler_daemon.operations.views import find_spec
 from scheduler_daemon.runner.planning import Outage
+from scheduler_daemon.runner.readiness import BEGINNING
 
 
 class SchedulerOperations:
@@ -140,7 +141,7 @@ class SchedulerOperations:
 
     def note_outage(self, outage: Outage) -> None:
         """For whoever asks why: nothing could run from one time to another."""
-        known = {"from": outage.start.isoformat()}
+        known = {"from": None if outage.start == BEGINNING else outage.start.isoformat()}
         until = {"to": outage.end.isoformat(), "reason": outage.reason}
         record = self._house.history.record_action(self._itself(), "outage", None, (known, until))
         task = asyncio.create_task(_quietly(record))

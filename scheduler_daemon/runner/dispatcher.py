@@ -135,6 +135,7 @@ class Dispatcher:
         async with self._turn:
             self.turning = asyncio.current_task()
             self.before_turn()
+            began = self._clock.now()
             if self.readiness.hold:
                 self.turned_at = time.monotonic()
                 return False
@@ -149,6 +150,7 @@ class Dispatcher:
                 self._due |= due
                 raise
             self.turned_at = time.monotonic()
+            self.readiness.settled = began
             return worked
 
     async def turn_over(self, change: Callable[[], Awaitable[Turnover]]) -> None:

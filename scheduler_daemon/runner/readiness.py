@@ -13,17 +13,20 @@ from scheduler_daemon.runner.planning import Outage, Situation
 EARLY = timedelta(seconds=1)
 REMEMBERED = timedelta(days=1)
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+FINAL = "restored"
 log = structlog.get_logger(__name__)
 
 
 class Readiness:
     """`hold` maps reasons (the database is away, the clock is off, …) for which nothing is claimed to a line
     for people. `skew` is the database's time minus this machine's. `on_end(outage)` is told of each outage.
+    `settled`: all that was due by then has its row. What comes after it is part of an outage that is noticed
+    later: a claim may wait for its answer for a minute before the database counts as away.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.hold: dict[str, str] = {}
-        self.able_since = clock.now()
+        self.able_since = self.settled = clock.now()
         self.outages: list[Outage] = []
         self.skew = timedelta(0)
         self.on_end: Callable[[Outage], None] = lambda outage: None
@@ -52,11 +55,10 @@ class Readiness:
     def ended(self, start: datetime, reason: str) -> None:
         """Nothing could run since `start`; from now on it can."""
         now = self._clock.now()
-        outage = Outage(start=start, end=now, reason=reason)
         self.outages = [o for o in self.outages if o.end > now - REMEMBERED]
-        self.outages.append(outage)
+        self.outages.append(self._outage(start, now, reason))
         self.able_since = now
-        self.on_end(outage)
+        self.on_end(Outage(start=start, end=now, reason=reason))
 
     def situation(self, now: datetime) -> Situation:
         """An instant later than the database's clock + 1 s waits (`too_early`)."""
@@ -68,7 +70,7 @@ class Readiness:
 
     def account(self, now: datetime) -> Situation:
         """The situation at a shared moment; what holds us now is an outage until then."""
-        holds = (Outage(start=since, end=now, reason=reason) for reason, since in self._held_since.items())
+        holds = (self._outage(since, now, reason) for reason, since in self._held_since.items())
         able_since = now if self.hold else self.able_since
         return Situation(now=now, able_since=able_since, outages=[*self.outages, *holds])
 
@@ -76,3 +78,7 @@ class Readiness:
     def too_early(self) -> timedelta:
         """How far this machine's clock is ahead of what may be claimed."""
         return max(timedelta(0), -(self.skew + EARLY))
+
+    def _outage(self, start: datetime, end: datetime, reason: str) -> Outage:
+        """What a copy of a database missed was done by the original: it is not caught up."""
+        return Outage(start=min(start, self.settled), end=end, reason=reason, final=reason == FINAL)
