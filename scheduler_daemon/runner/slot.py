@@ -197,7 +197,7 @@ class Slot:
             items_processed=message.get("items_processed"),
             items_failed=message.get("items_failed"),
             message=message.get("message"),
-            error=message.get("error") or (_why(reason, order) if reason else None),
+            error=_told(message.get("error"), reason, order),
             traceback=message.get("traceback"),
             steps=tuple(_step(step) for step in message.get("steps") or ()),
         )
@@ -264,6 +264,15 @@ def _why(reason: str, order: RunOrder) -> str:
     if reason == "timeout" and order.spec.timeout is not None:
         return f"timed out after {order.spec.timeout.total_seconds():g} s"
     return WHY.get(reason, reason)
+
+
+def _told(error: str | None, reason: str | None, order: RunOrder) -> str | None:
+    """What the worker says, in words: it knows why a run was cancelled by the keyword alone."""
+    if reason is None:
+        return error
+    keyword = f"cancelled: {reason}"
+    rest = (error or keyword).removeprefix(keyword)
+    return rest if rest == error else _why(reason, order) + rest
 
 
 def _cause(status: int) -> str:

@@ -1,0 +1,101 @@
+"""Time in which nothing could run, whatever the cause: what is caught up, and what has a row instead."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from .conftest import Daemon, Stage, job
+
+HOUR = 3600
+
+
+def hour_away(stage: Stage, *jobs: dict[str, Any], **more: Any) -> Daemon:
+    """A daemon that was stopped, and is started an hour later."""
+    daemon = stage.daemon().start(*jobs, **more)
+    stage.until(lambda: all(stage.rows("job = %(job)s", job=one["name"]) for one in jobs))
+    daemon.stop()
+    daemon.set_clock(HOUR)
+    return daemon.start()
+
+
+def missed(stage: Stage, name: str) -> list[tuple[str, int]]:
+    rows = stage.rows("job = %(job)s AND status = 'missed'", job=name)
+    return [(row["reason"], row["instants"]) for row in rows]
+
+
+def ran(stage: Stage, name: str) -> list[str]:
+    return [row["kind"] for row in stage.rows("job = %(job)s AND status = 'succeeded'", job=name)]
+
+
+def test_each_policy_catches_up_what_it_says(stage: Stage) -> None:
+    rules = {"latest": "latest", "none": "skip", "each": "all", "recent": "all", "too_many": "all"}
+    schedules = dict.fromkeys(rules, "0 * * * * *") | {"too_many": "*/2 * * * * *"}
+    jobs = [job(name, schedules[name], job="quick", misfire=rule) for name, rule in rules.items()]
+    jobs[3]["misfire_window"] = "10m"
+    daemon = stage.daemon().start(*jobs)
+    stage.until(lambda: len(stage.rows("job = 'too_many'")) > 1)
+    daemon.stop()
+    daemon.set_clock(HOUR)
+    daemon.start()
+    stage.until(lambda: ran(stage, "each").count("catch_up") >= 59)
+    stage.until(lambda: ran(stage, "too_many").count("catch_up") > 97)
+    stage.until(lambda: ran(stage, "recent").count("catch_up") in (10, 11))
+    stage.until(lambda: ran(stage, "latest").count("catch_up") == 1)
+    daemon.stop()
+    assert ran(stage, "each").count("catch_up") in (59, 60, 61)
+    assert ran(stage, "too_many").count("catch_up") in (98, 99, 100)
+    assert "catch_up" not in ran(stage, "none")
+    assert ran(stage, "latest").count("catch_up") == 1
+    for name, count in {"latest": 59, "none": 60, "recent": 50, "too_many": 1700}.items():
+        ((reason, instants),) = missed(stage, name)
+        assert reason == "daemon_down"
+        assert abs(instants - count) < 40, name
+    assert missed(stage, "each") == []
+
+
+def test_a_clock_set_forward_is_one_span_and_one_set_back_fires_nothing_twice(stage: Stage) -> None:
+    daemon = stage.daemon().start(job("quick"))
+    stage.until(lambda: ran(stage, "quick"))
+    daemon.set_clock(HOUR)
+    stage.until(lambda: ran(stage, "quick").count("catch_up") == 1)
+    ((reason, instants),) = missed(stage, "quick")
+    assert reason == "suspended"
+    assert abs(instants - HOUR) < 10
+    so_far = stage.until(lambda: ran(stage, "quick"))
+    daemon.set_clock(HOUR - 5)
+    stage.until(lambda: len(ran(stage, "quick")) > len(so_far) + 2)
+    times = [row["scheduled_for"] for row in stage.rows("status = 'succeeded'")]
+    assert len(times) == len(set(times))
+    assert times == sorted(times)
+
+
+def test_while_the_database_is_away_nothing_fires_and_what_runs_goes_on(stage: Stage) -> None:
+    stage.daemon().start(job("quick", misfire="skip"), job("gate"))
+    stage.until(lambda: stage.notes("quick") and stage.notes("gate"))
+    stage.cut(allow=False)
+    daemon = stage.daemons[0]
+    stage.until(lambda: daemon.client.get("/v1/status")["database_away_since"])
+    fired = len(stage.notes("quick"))
+    stage.open("shut")
+    stage.until(lambda: stage.notes("gate", "end"))
+    stage.until(lambda: daemon.client.get("/v1/status")["spool_bytes"])
+    stage.pass_time(2.0)
+    assert len(stage.notes("quick")) == fired
+    assert not daemon.client.get("/v1/status")["running"]
+    stage.cut(allow=True)
+    stage.until(lambda: len(stage.notes("quick")) > fired)
+    first = stage.rows("job = 'gate'")[0]
+    assert (first["status"], str(first["id"])) == ("succeeded", stage.notes("gate")[0][0])
+    assert {reason for reason, _ in missed(stage, "quick")} == {"database_down"}
+
+
+def test_a_daemon_that_stood_still_fires_nothing_again(stage: Stage) -> None:
+    """SIGSTOP, as a suspended machine does it to every process."""
+    daemon = stage.daemon().start(job("quick"))
+    stage.until(lambda: ran(stage, "quick"))
+    daemon.send(signal.SIGSTOP)
+    stage.pass_time(7)
+    daemon.send(signal.SIGCONT)
+    stage.until(lambda: ran(stage, "quick").count("catch_up"))
+    assert [reason for reason, _ in missed(stage, "quick")] == ["suspended"]
