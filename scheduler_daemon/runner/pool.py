@@ -22,6 +22,7 @@ from scheduler_daemon.runner.slot import Slot
 HAND_OVER = 32
 IN_LINE = 96
 SLOW_S = 0.05
+TAKEN_S = 1.0
 IDLE_S = 60.0
 FORK_RETRY_S = 1.0
 DEATHS = 3
@@ -49,17 +50,25 @@ class Pool:
 
     @property
     def capacity(self) -> int:
-        """How many more runs may be submitted before they had better wait in the ledger."""
-        return max(0, self._limit - self.in_hand)
+        """How many more runs may be submitted before they had better wait in the ledger.
+
+        A worker whose run goes on for a while takes no more: what waits for it says so, and outlives us.
+        """
+        return max(0, self._limit - (self.in_hand - self._taken))
 
     @property
     def thirsty(self) -> bool:
         """Half of the capacity is free: time to promote what waits in the ledger, many in one statement."""
-        return self.capacity >= self._limit // 2
+        return 0 < self.capacity >= self._limit // 2
 
     @property
     def _limit(self) -> int:
-        return self.settings.max * (HAND_OVER + IN_LINE)
+        return (self.settings.max - self._taken) * (HAND_OVER + IN_LINE)
+
+    @property
+    def _taken(self) -> int:
+        late = time.monotonic() - TAKEN_S
+        return sum(slot.current is not None and slot.current_since < late for slot in self._slots)
 
     @property
     def in_hand(self) -> int:

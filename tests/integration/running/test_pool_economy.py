@@ -11,7 +11,7 @@ from scheduler_daemon.model import WorkerSettings
 from scheduler_daemon.runner import pool as module
 from scheduler_daemon.runner.pool import Pool
 
-from .conftest import MakePool, order
+from .conftest import MakePool, Scene, order
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATIENCE_S = 40.0
@@ -63,3 +63,25 @@ async def test_a_worker_forked_across_a_reload_is_not_kept(make_pool: MakePool) 
     assert pool.forking == 1
     pool.refresh(WorkerSettings(min=0, max=2))
     await until(lambda: pool.forking == 0 and not pool.workers)
+
+
+async def test_what_waits_for_workers_that_are_taken_waits_in_the_ledger(
+    make_pool: MakePool, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There it is queued, not running, and whoever finds it after a crash starts it."""
+    monkeypatch.setattr(module, "TAKEN_S", 0.0)
+    pool, heard = await make_pool(max=2)
+    room = pool.capacity
+    first, second = (order("gate", {"gate": f"taken-{n}"}) for n in range(2))
+    pool.submit([first])
+    await heard.start(first)
+    assert (pool.capacity, pool.thirsty) == (room // 2, True)
+    pool.submit([second])
+    await heard.start(second)
+    assert (pool.capacity, pool.thirsty) == (0, False)
+    scene.open("taken-0")
+    await heard.end(first)
+    assert (pool.capacity, pool.thirsty) == (room // 2, True)
+    scene.open("taken-1")
+    await heard.end(second)
+    assert pool.capacity == room
