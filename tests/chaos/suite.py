@@ -310,6 +310,10 @@ async def chaos(seconds: float, seed: int, daemons: int, keep: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     print(f"seed {seed}, {daemons} daemons, {seconds:.0f} s, in {folder}", flush=True)
     world = World(folder, daemons, seed)
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
     try:
         await world.start()
         await asyncio.sleep(5)
