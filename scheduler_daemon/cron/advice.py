@@ -165,7 +165,7 @@ def _range(kind: Kind, item: str) -> Explanation | None:
 def _upwards(kind: Kind, low: str, high: str) -> str:
     """The backward range `low`-`high` as ranges that run upwards."""
     if kind is WEEKDAY and number(kind, high) == 0:
-        return f"{number(kind, low)}-7"
+        return "7" if low == "7" else f"{number(kind, low)}-7"
     lowest, highest = (kind.names[0], kind.names[-1]) if low.isalpha() else (str(kind.low), _highest(kind))
     parts = (low, highest), (lowest, high)
     return ",".join(start if start == end else f"{start}-{end}" for start, end in parts)

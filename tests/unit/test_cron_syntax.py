@@ -167,6 +167,7 @@ def test_fixed_time_is_a_minute_and_an_hour_that_do_not_start_with_a_star(text: 
         ("0 0 22-2 * * *", "hour", "22-2", 5, 'a range runs upwards; write "22-23,0-2"'),
         ("0 0 22-2/2 * * *", "hour", "22-2/2", 5, "a range runs upwards"),
         ("0 0 0 * * MON-SUN", "day of week", "MON-SUN", 11, 'a range runs upwards; write "1-7"'),
+        ("0 0 0 * * 7-0", "day of week", "7-0", 11, 'a range runs upwards; write "7"'),
         ("0 0 0 * * FRI-MON", "day of week", "FRI-MON", 11, 'write "FRI-SAT,SUN-MON"'),
         ("0 0 0 * DEC-FEB *", "month", "DEC-FEB", 9, 'write "DEC,JAN-FEB"'),
         ("0 50-70 * * * *", "minute", "70", 6, "allowed are 0-59"),
