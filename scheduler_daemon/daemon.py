@@ -57,6 +57,8 @@ from scheduler_daemon.state import StateDirectory, machine_id
 from scheduler_daemon.tasks import end
 
 DATABASE_PATIENCE = timedelta(seconds=60)
+LAST_WORD_S = 5.0
+STOP_MARGIN = timedelta(seconds=45)
 DATABASE_RESTART_S = (0.1, 1.0, 5.0)
 log = structlog.get_logger(__name__)
 Announce = Callable[[House], None]
@@ -280,9 +282,10 @@ class Daemon:
         house.gateway.on_away, house.gateway.on_back = away, back
 
     async def _stop_runs(self) -> None:
-        grace = self._house.edition.settings.shutdown_grace
-        systemd.notify(extend=grace + timedelta(seconds=30))
-        await self._house.runner.pool.stop(grace.total_seconds(), self._hurry)
+        grace, pool = self._house.edition.settings.shutdown_grace, self._house.runner.pool
+        longest = max((order.spec.kill_after for order in pool.running), default=timedelta(0))
+        systemd.notify(extend=grace + longest + STOP_MARGIN)
+        await pool.stop(grace.total_seconds(), self._hurry)
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -368,9 +371,10 @@ async def _cancel(task: asyncio.Task[Any]) -> None:
 
 
 async def _quietly(work: Callable[[], Awaitable[None]]) -> None:
-    """At the stop: a database that is away is no news any more."""
-    with contextlib.suppress(SchedulerError):
-        await work()
+    """At the stop: a database that is away is no news any more, nor is one that gives no answer."""
+    with contextlib.suppress(SchedulerError, TimeoutError):
+        async with asyncio.timeout(LAST_WORD_S):
+            await work()
 
 
 async def _never(loaded: Loaded) -> Edition:

@@ -18,9 +18,11 @@ from scheduler_daemon.ledger.outcomes import Batch, Ending, Outcomes, Start
 from scheduler_daemon.model import LogRecord, Outcome
 from scheduler_daemon.runner.orders import RunOrder
 from scheduler_daemon.runner.spool import Spool
+from scheduler_daemon.tasks import end
 
 DELAY_S = 0.03
 FULL_DISK_S = 1.0
+LAST_PATIENCE_S = 10.0
 MAX_LOGS_HELD = 20_000
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,7 @@ class Recorder:
         self._outcomes = outcomes
         self._spool = spool
         self._batch = Batch()
+        self._under_way = Batch()
         self._starting: dict[str, RunOrder] = {}
         self._replaying = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -47,13 +50,21 @@ class Recorder:
         self._task = asyncio.create_task(self._write_for_ever(), name="recorder")
 
     async def stop(self) -> None:
-        """Everything told so far is in the database, or on disk, when this returns."""
+        """Everything told so far is in the database, or on disk, when this returns: within a time in which
+        whoever stops us does not lose patience, also where the database gives no answer.
+        """
         self._stopping = True
         self._at_once.set()
         self._wake.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        task, self._task = self._task, None
+        if task is None:
+            return
+        _, unanswered = await asyncio.wait([task], timeout=LAST_PATIENCE_S)
+        if unanswered:
+            log.warning("the database gives no answer; what it has not heard is kept on disk")
+            await end([task])
+            for batch in (self._under_way, self._batch):
+                await self._keep(batch)
 
     def started(self, start: Start, order: RunOrder) -> None:
         self._batch.starts.append(start)
@@ -112,7 +123,9 @@ class Recorder:
             batch, self._batch = self._batch, Batch()
             self._log_starts(batch)
             waiters, self._waiters = self._waiters, []
+            self._under_way = batch
             kept = await self._write(batch) if batch else True
+            self._under_way = Batch()
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)

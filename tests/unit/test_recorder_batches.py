@@ -77,3 +77,22 @@ async def test_a_stop_waits_for_nothing_either(written: Written, recorder: Recor
     await asyncio.sleep(0)
     await asyncio.wait_for(recorder.stop(), PATIENCE_S)
     assert written.ends() == [["a"]]
+
+
+async def test_what_a_silent_database_has_not_heard_at_the_stop_is_on_disk(
+    recorder: Recorder, written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LAST_PATIENCE_S", 0.05)
+    asked = asyncio.Event()
+
+    async def silent(batch: Batch) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(written, "write", silent)
+    recorder.ended(ending("under way"), alone=True)
+    await asyncio.wait_for(asked.wait(), PATIENCE_S)
+    recorder.ended(ending("told later"))
+    await asyncio.wait_for(recorder.stop(), PATIENCE_S)
+    kept = list(Spool(tmp_path / "spool.jsonl").batches())
+    assert [e.outcome.run_id for batch in kept for e in batch.endings] == ["under way", "told later"]
