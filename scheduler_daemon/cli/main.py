@@ -18,6 +18,7 @@ jobs = Lazy(
         "history": (f"{ROOM}.jobs:history", "What ran, what did not, and how it ended."),
         "enable": (f"{ROOM}.switches:enable", "Enable a job, over what the file says."),
         "disable": (f"{ROOM}.switches:disable", "Disable a job, over what the file says."),
+        "rewind": (f"{ROOM}.switches:rewind", "Let a job fire that a wrong clock holds up."),
         "cancel": (f"{ROOM}.running:cancel", "End a run that waits or is under way."),
         "next": (f"{ROOM}.jobs:next_fires", "When a job fires next."),
         "why": (f"{ROOM}.answers:why", "Why a job ran, or did not."),

@@ -57,6 +57,20 @@ def disable(session: Session, name: str, reason: str | None, lasting: timedelta 
     _switch(session, name, "disable", (reason, lasting))
 
 
+@command("rewind")
+@_name
+def rewind(session: Session, name: str) -> None:
+    """Account for a job anew from now on, where a clock that ran ahead left it accounted for until later.
+
+    Until then nothing of it would fire; `scheduler status` says so of such a job.
+
+    \b
+    Example:
+      systemprompt infra jobs rewind hello
+    """
+    session.show(session.client.post(f"/v1/jobs/{segment(name)}/rewind"), _switched)
+
+
 def _switch(session: Session, name: str, verb: str, how: tuple[str | None, timedelta | None]) -> None:
     reason, lasting = how
     body = {"reason": reason, "lasting_s": lasting.total_seconds() if lasting else None}

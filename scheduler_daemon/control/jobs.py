@@ -67,6 +67,10 @@ class JobRoutes:
         """Enabled or disabled as the file says."""
         return await self._jobs.reset(name, actor)
 
+    async def rewind(self, name: str, actor: Caller) -> JobView:
+        """Account for it anew from now on: a clock that ran ahead left its watermark in the future."""
+        return await self._jobs.rewind(name, actor)
+
     async def _switch(
         self, name: str, wanted: SwitchRequest | None, actor: Actor, *, enabled: bool
     ) -> JobView:

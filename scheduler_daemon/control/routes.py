@@ -69,6 +69,7 @@ def routes(operations: Operations) -> tuple[Route, ...]:
         _post("/v1/jobs/{name}/enable", jobs.enable, JobView, refusals=(404, 409)),
         _post("/v1/jobs/{name}/disable", jobs.disable, JobView, refusals=(404, 409)),
         _post("/v1/jobs/{name}/reset", jobs.reset, JobView, refusals=(404,)),
+        _post("/v1/jobs/{name}/rewind", jobs.rewind, JobView, refusals=(404,)),
         _get("/v1/runs", runs.list, values.RunList, 404),
         _get("/v1/runs/{run_id}", runs.show, RunDetail, 404),
         _text("/v1/runs/{run_id}/events", runs.events, MEDIA_TYPE, 404),

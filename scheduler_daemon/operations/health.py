@@ -10,6 +10,7 @@ from scheduler_daemon.reporting import Event
 from scheduler_daemon.runner.book import PlannedJob
 
 LATE = timedelta(seconds=5)
+AHEAD = timedelta(hours=1)
 AWAY = "database_down"
 """The reason under which the dispatcher holds while the database is away."""
 Key = tuple[Event, str]
@@ -63,6 +64,8 @@ def conditions(house: House) -> dict[Key, str]:
     for binding in house.edition.bindings:
         if binding.reason is not None and binding.job.extension not in broken:
             found[Event.DEGRADED, binding.job.name] = f"unavailable: {binding.reason}"
+        if why := ahead(house.book.jobs.get(binding.job.name), now):
+            found[Event.DEGRADED, binding.job.name] = why
     for job, why in house.runner.health.hanging.items():
         found[Event.HANGING, job] = why
     away = house.gateway.away_since
@@ -92,6 +95,17 @@ def _unhandled(house: House, until: datetime) -> Iterator[tuple[PlannedJob, date
             yield job, instant
 
 
+def ahead(planned: PlannedJob | None, now: datetime) -> str | None:
+    """That a clock which ran ahead left the job's watermark in the future, and what to do."""
+    if planned is None or planned.watermark <= now + AHEAD:
+        return None
+    until, name = f"{planned.watermark:%Y-%m-%d %H:%M:%S} UTC", planned.spec.name
+    return (
+        f"a clock that ran ahead left it accounted for until {until}: it does not fire before, "
+        f"unless you say: systemprompt infra jobs rewind {name}"
+    )
+
+
 def _holds(house: House) -> list[str]:
     return [why for reason, why in house.runner.dispatcher.readiness.hold.items() if reason != AWAY]
 
@@ -102,6 +116,8 @@ def _unwell_jobs(house: House) -> list[str]:
         if binding.reason is not None:
             reasons.append(f'job "{binding.job.name}" is unavailable: {binding.reason}')
         if why := house.runner.health.degraded(binding.job.name):
+            reasons.append(f'job "{binding.job.name}": {why}')
+        if why := ahead(house.book.jobs.get(binding.job.name), house.clock.now()):
             reasons.append(f'job "{binding.job.name}": {why}')
     return reasons
 

@@ -199,6 +199,24 @@ class JobOperations:
         await house.history.record_action(actor, "reset", name, (_plain(before), None))
         return job_view(house, spec, await house.history.last_runs([name]), await self._live())
 
+    async def rewind(self, name: str, actor: Actor) -> JobView:
+        """Account for a job anew from now on: a clock that ran ahead left its watermark in the future.
+
+        Raises RequestError for a job that stands where it should.
+        """
+        house, spec = self._house, find_spec(self._house, name)
+        dispatcher, planned = house.runner.dispatcher, house.book.jobs.get(name)
+        async with dispatcher.between_turns():
+            now = dispatcher.readiness.shared_now()
+            before = await house.plans.clear_watermark(name, now)
+            if before is None:
+                raise RequestError(f'"{name}" is accounted for until now, and not beyond: nothing to do')
+            if planned is not None:
+                planned.watermark = now
+        change = ({"watermark": before.isoformat()}, {"watermark": now.isoformat()})
+        await house.history.record_action(actor, "rewind", name, change)
+        return job_view(house, spec, await house.history.last_runs([name]), await self._live())
+
     async def runs(self, wanted: RunFilter) -> list[RunView]:
         if wanted.job is not None and self._house.book.spec(wanted.job) is None:
             await self._known_by_history(wanted.job)

@@ -12,8 +12,10 @@ from scheduler_daemon.cron import CronExpression
 from scheduler_daemon.errors import UnknownJobError
 from scheduler_daemon.ledger.history import Override, Row
 from scheduler_daemon.model import JobInfo, JobSpec
+from scheduler_daemon.operations.health import ahead
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.operations.values import JobView, OverrideView, RunDetail, RunView
+from scheduler_daemon.runner.book import PlannedJob
 
 _RUN = tuple(RunView.__dataclass_fields__)
 _DETAIL = tuple(RunDetail.__dataclass_fields__)
@@ -98,14 +100,19 @@ def job_values(
         "enabled_in_file": spec.enabled and book.scheduler_enabled,
         "override": override_view(override if override and _in_force(override, now) else None),
         "unavailable": unavailable,
-        "degraded": house.runner.health.degraded(spec.name),
+        "degraded": ahead(planned, now) or house.runner.health.degraded(spec.name),
         "run_on_startup": bool(info and info.run_on_startup),
-        "next_fire": planned.table.next_after(now) if planned and enabled and not unavailable else None,
+        "next_fire": next_fire(planned, now) if planned and enabled and not unavailable else None,
         "last_run": run_view(row) if row else None,
         "live_runs": tuple(live.get(spec.name, ())),
         "tags": spec.tags,
         "nodes": spec.nodes,
     }
+
+
+def next_fire(planned: PlannedJob, now: datetime) -> datetime | None:
+    """Nothing fires that is accounted for."""
+    return planned.table.next_after(max(now, planned.watermark))
 
 
 @lru_cache(maxsize=4096)

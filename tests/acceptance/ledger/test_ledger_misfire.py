@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from .conftest import Daemon, Stage, job
+from .conftest import YEARLY, Daemon, Stage, job
 
 HOUR = 3600
 
@@ -99,3 +99,27 @@ def test_a_daemon_that_stood_still_fires_nothing_again(stage: Stage) -> None:
     daemon.send(signal.SIGCONT)
     stage.until(lambda: ran(stage, "quick").count("catch_up"))
     assert [reason for reason, _ in missed(stage, "quick")] == ["suspended"]
+
+
+def test_what_a_clock_that_ran_ahead_holds_up_is_told_and_let_go_by_a_word(stage: Stage) -> None:
+    daemon = stage.daemon().start(job("quick"), job("rare", YEARLY, job="quick"))
+    stage.until(lambda: ran(stage, "quick"))
+    daemon.set_clock(3 * HOUR)
+    stage.until(lambda: "catch_up" in ran(stage, "quick"))
+    daemon.set_clock(0)
+    until = stage.ask("SELECT watermark FROM scheduler.schedules WHERE job = 'quick'")[0]["watermark"]
+    (why,) = stage.until(lambda: daemon.client.get("/v1/status")["degraded"])
+    assert why.startswith(
+        f'job "quick": a clock that ran ahead left it accounted for until {until:%Y-%m-%d %H:%M}'
+    )
+    assert daemon.client.get("/v1/jobs/quick")["next_fire"] > until.isoformat()
+    so_far = len(ran(stage, "quick"))
+    refused = daemon.program("systemprompt", "infra", "jobs", "rewind", "rare")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "nothing to do" in refused.stderr
+    done = daemon.program("systemprompt", "infra", "jobs", "rewind", "quick")
+    assert done.returncode == 0, done.stderr
+    stage.until(lambda: len(ran(stage, "quick")) > so_far + 1)
+    assert daemon.client.get("/v1/status")["degraded"] == []
+    (action, *_) = stage.ask("SELECT * FROM scheduler.actions WHERE action = 'rewind'")
+    assert action["before"]["watermark"][:16] == f"{until:%Y-%m-%dT%H:%M}"
