@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -84,13 +84,24 @@ class Daemon:
         """Until SIGTERM or SIGINT. Raises SchedulerError where it cannot start."""
         self._take_signals()
         async with self._exits:
-            operations = await self._build()
-            await self._start(operations)
-            log.debug("running")
-            await self._stop.wait()
+            operations = await self._unless_stopped(self._build())
+            if operations is not None:
+                await self._start(operations)
+                log.debug("running")
+                await self._stop.wait()
             systemd.notify(stopping=True)
             log.info("stopping")
         log.info("stopped")
+
+    async def _unless_stopped(self, building: Coroutine[Any, Any, Operations]) -> Operations | None:
+        """Building may wait long, as for a database that does not answer: a stop ends that. None: it did."""
+        work, stopped = asyncio.create_task(building), asyncio.create_task(self._stop.wait())
+        await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not self._stop.is_set():
+            await end([stopped])
+            return await work
+        await end([work])
+        return None
 
     async def _build(self) -> Operations:
         """Everything there is, from the bottom up; nothing of it decides or runs anything yet."""
@@ -120,8 +131,8 @@ class Daemon:
         """The daemon's URL and the jobs': of the embedded server, or of the one that the settings name."""
         if settings.database_url is None:
             server = EmbeddedServer(settings.state_dir, log=log.info)
-            await server.start()
             self._exits.push_async_callback(server.stop)
+            await server.start()
             keeper = asyncio.create_task(_keep_running(server), name="database-keeper")
             self._exits.push_async_callback(_cancel, keeper)
             return server.url, server.jobs_url
@@ -212,6 +223,8 @@ class Daemon:
             await part.start()
             self._exits.push_async_callback(part.stop)
         self._exits.callback(runner.streams.end)
+        if self._stop.is_set():
+            return
         startup = StartupRuns(house.edition.bindings, dispatcher, runner)
         await startup.hand_out(house.clock.now())
         await self._start_loops(dispatcher)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import socket
+import time
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
+LOCK_PAUSES_S = (0.01, 0.05, 0.2)
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -30,6 +32,8 @@ class StateDirectory:
         """Make it where it is absent. Raises StateDirectoryError if it cannot be ours alone."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise self._refused(self._what_is_there()) from error
         except OSError as error:
             raise self._refused(f"cannot be made: {error.strerror}") from error
         status = self.path.stat()
@@ -54,7 +58,7 @@ class StateDirectory:
         except OSError as error:
             raise self._refused(f"cannot be locked: its file lock: {error.strerror}") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take(descriptor)
         except BlockingIOError as error:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
@@ -65,6 +69,17 @@ class StateDirectory:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._lock = descriptor
+
+    @staticmethod
+    def _take(descriptor: int) -> None:
+        """A few times: somebody may just be asking for its `holder`, which takes it for a moment."""
+        for pause_s in LOCK_PAUSES_S:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(pause_s)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def holder(self) -> str | None:
         """The pid of the daemon that has it now; None: nobody has. Anyone who may read it may ask."""
@@ -100,6 +115,11 @@ class StateDirectory:
             os.fsync(stream.fileno())
         temporary.rename(file)
         return node
+
+    def _what_is_there(self) -> str:
+        if self.path.is_symlink():
+            return f"is a link to {self.path.readlink()}, where there is no folder"
+        return "is no folder, but a file"
 
     def _refused(self, why: str) -> StateDirectoryError:
         return StateDirectoryError(f"the state directory {self.path} {why}")

@@ -64,7 +64,8 @@ def _use_locked_time_zones() -> None:
 def run(config: str | None, log_level: str, log_format: str) -> None:
     """Run the daemon in the foreground, until Ctrl-C or SIGTERM.
 
-    Exit codes: 0 stopped in order, 78 configuration, 75 database or state directory not to be had.
+    Exit codes: 0 stopped in order, 78 configuration, 75 database or state directory not to be had, 70 a
+    fault of the daemon's own.
     """
     # Before anything slow: an early SIGHUP must not end the process, its default.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -73,6 +74,8 @@ def run(config: str | None, log_level: str, log_format: str) -> None:
     contained = first_process()
     if contained:
         be_init()
+    import structlog
+
     faulthandler.enable()  # so that a watchdog's SIGABRT tells where it hung
     from scheduler_daemon.config import load
     from scheduler_daemon.daemon import Daemon
@@ -92,6 +95,9 @@ def run(config: str | None, log_level: str, log_format: str) -> None:
         asyncio.run(Daemon(loaded, tap=tap, announce=announce).run())
     except SchedulerError as error:
         _fail(error)
+    except Exception:  # told by the log, which hides secrets, and not by the interpreter, which does not
+        structlog.get_logger(__name__).exception("the daemon ends by a fault of its own")
+        sys.exit(SchedulerError.exit_code)
 
 
 @main.command()

@@ -50,6 +50,7 @@ class EmbeddedServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._exit: asyncio.Future[str] | None = None
         self._rotation: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[Cluster] | None = None
 
     @property
     def version(self) -> str:
@@ -79,10 +80,11 @@ class EmbeddedServer:
         if self.running:
             return
         await self.stop()
-        cluster = self._cluster = await asyncio.to_thread(self._prepare)
-        began = cluster.log_size()
-        self._spawn(cluster)
+        self._preparing = asyncio.create_task(asyncio.to_thread(self._prepare))
         try:
+            cluster = self._cluster = await asyncio.shield(self._preparing)
+            began = cluster.log_size()
+            self._spawn(cluster)
             await self._until_ready(cluster, began)
             await _ensure_database(cluster)
         except BaseException:
@@ -91,7 +93,14 @@ class EmbeddedServer:
         self._rotation = asyncio.create_task(_keep_rotating(cluster), name="postgres-log")
 
     async def stop(self) -> None:
-        """Fast shutdown: sessions are ended, nothing committed is lost. Returns when the server is gone."""
+        """Fast shutdown: sessions are ended, nothing committed is lost. Returns when the server is gone.
+
+        A start that was cancelled may still be making the cluster: that is waited for, so that none is torn.
+        """
+        if self._preparing is not None:
+            with contextlib.suppress(Exception):  # whoever started it has heard
+                await asyncio.shield(self._preparing)
+            self._preparing = None
         if self._rotation is not None:
             self._rotation.cancel()
             await asyncio.gather(self._rotation, return_exceptions=True)
@@ -127,6 +136,15 @@ class EmbeddedServer:
 
     def _prepare(self) -> Cluster:
         folder = self._state_dir / "postgres"
+        try:
+            return self._prepared(folder)
+        except OSError as exc:
+            what = f" ({exc.filename})" if exc.filename else ""
+            raise DatabaseUnavailableError(
+                f"{folder}: the embedded PostgreSQL cannot be set up there: {exc.strerror}{what}"
+            ) from exc
+
+    def _prepared(self, folder: Path) -> Cluster:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         programs = self._programs or binaries.newest()
         cluster = Cluster(folder=folder, binaries=programs, sockets=socket_folder(folder / "run"))

@@ -62,13 +62,13 @@ class Spool:
         """Oldest first, from where an earlier call was left."""
         if not self._file.exists():
             return
-        with self._file.open(encoding="utf-8") as stream:
+        with self._file.open(encoding="utf-8", errors="replace") as stream:
             for number, line in enumerate(stream):
                 if number < self._done:
                     continue
                 try:
                     batch = batch_from_json(line)
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     self._unreadable += 1
                     continue
                 yield batch

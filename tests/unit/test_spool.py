@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,6 +106,21 @@ def test_a_line_that_rotted_is_left_out_and_counted(file: Path) -> None:
     file.write_text(lines[0] + '{"starts": [{"nonsense": 1}]}\n' + "garbage\n" + lines[2])
     assert list(spool.batches()) == [batch(0), batch(2)]
     assert spool.clear() == (0, 2)
+
+
+@given(
+    st.binary(max_size=200), st.sampled_from([b"", b"[" * 100_000, b'{"starts": 1, "endings": 2, "logs": 3}'])
+)
+@settings(max_examples=50, deadline=None)
+def test_whatever_rots_in_it_what_is_whole_comes_back(rotten: bytes, long: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "spool.jsonl")
+        Spool(file).append(batch(0))
+        with file.open("ab") as stream:
+            stream.write(rotten + b"\n" + long + b"\n")
+        again = Spool(file)
+        again.append(batch(1))
+        assert list(again.batches()) == [batch(0), batch(1)]
 
 
 def test_past_its_bound_logs_are_dropped_and_counted_but_no_outcome_is(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +96,23 @@ def test_children_do_not_inherit_the_lock(tmp_path: Path) -> None:
 
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    assert "cannot be made" in refusal(tmp_path / "state")
+    assert refusal(tmp_path / "state").endswith("is no folder, but a file")
+    (tmp_path / "link").symlink_to("gone")
+    assert refusal(tmp_path / "link").endswith("is a link to gone, where there is no folder")
+
+
+def test_asking_who_has_it_keeps_nobody_from_taking_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks holds the lock himself for a moment."""
+    mine = StateDirectory(tmp_path)
+    mine.lock()
+    mine.release()
+    with (tmp_path / "lock").open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        monkeypatch.setattr(time, "sleep", lambda seconds: fcntl.flock(asking, fcntl.LOCK_UN))
+        mine.lock()
+    mine.release()
 
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
