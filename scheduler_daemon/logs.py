@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import structlog
@@ -89,9 +90,15 @@ def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> Led
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Formatter(tap, as_json=as_json))
+    handler: logging.Handler
+    if tap.journald is not None:
+        handler = _JournalHandler(tap, tap.journald)
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    else:
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(_Formatter(tap, as_json=as_json))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # of connections that broke, the gateway tells
     logging.getLogger("scheduler_daemon").setLevel(level)
     return tap
 
@@ -116,11 +123,37 @@ class _Formatter(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        own = record.name.startswith("scheduler_daemon")  # structlog has put the traceback in already
-        line = record.getMessage() if own else super().format(record)
-        if self._as_json and not line.startswith("{"):
-            line = json.dumps({"event": line, "level": record.levelname.lower(), "logger": record.name})
+        if record.name.startswith("scheduler_daemon"):  # structlog has put time and traceback in already
+            return self._tap.redactor.text(record.getMessage())
+        line, level = super().format(record), record.levelname.lower()
+        moment = datetime.fromtimestamp(record.created, UTC)
+        if self._as_json:
+            at = moment.isoformat().replace("+00:00", "Z")
+            line = json.dumps({"event": line, "level": level, "logger": record.name, "timestamp": at})
+        else:
+            line = f"{moment.astimezone():%H:%M:%S} [{level:<9}] {record.name}: {line}"
         return self._tap.redactor.text(line)
+
+
+class _JournalHandler(logging.Handler):
+    """What libraries log by themselves; lines of ours have gone to journald before."""
+
+    def __init__(self, tap: LedgerTap, journald: journal.Journal) -> None:
+        super().__init__()
+        self._tap = tap
+        self._journald = journald
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = LogRecord(
+            timestamp=record.created,
+            level=LEVELS.get(record.levelname.lower(), "INFO"),
+            module=record.name,
+            message=self.format(record),
+            run_id=None,
+            job=None,
+            fields={},
+        )
+        self._journald.send(self._tap.redactor.record(said))
 
 
 def _quiet_name(logger: Any, method: str, event: Event) -> Event:

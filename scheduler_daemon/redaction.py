@@ -22,6 +22,7 @@ _KEY = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Za-z._-]+")
+_PIECES = re.compile(r"[/?&=]")
 _IN_URL = re.compile(r"(?<=://)([^/\s:@\"']*):([^/\s@\"']+)@")
 
 
@@ -77,6 +78,11 @@ class Redactor:
         return text and self.text(text)
 
 
+def _token(text: str) -> bool:
+    """A long piece of an address with digits in it: what makes the address a secret."""
+    return len(text) >= LONG and any(map(str.isdigit, text))
+
+
 def _telling(name: Any, value: Any) -> bool:
     return isinstance(value, str) and bool(value) and isinstance(name, str) and bool(_KEY.search(name))
 
@@ -95,7 +101,8 @@ def _forms(secret: str) -> Iterator[str]:
         with contextlib.suppress(ValueError):
             url = urlsplit(secret)
             parts.append(url.password or "")
-            if url.scheme.startswith("http") and len(url.path) >= LONG:
-                parts.append(url.path)
+            if url.scheme.startswith("http"):
+                parts += [url.path] if len(url.path) >= LONG else []
+                parts += filter(_token, _PIECES.split(f"{url.path}?{url.query}"))
     for part in parts:
         yield from (part, unquote(part), quote(part, safe=""), json.dumps(part)[1:-1])

@@ -58,6 +58,7 @@ class Gateway:
         self._users: set[asyncio.Task[Any] | None] = set()
         self._readers = asyncio.Semaphore(max(1, min(READERS, max_size - 2)))
         self._back_at = float("-inf")
+        self._heard_at = datetime.now(UTC)
         self._pause_s = PROBE_INTERVAL_S
 
     def serves(self, task: asyncio.Task[Any] | None) -> bool:
@@ -97,17 +98,20 @@ class Gateway:
         pool = self._pool
         if pool is None or self.away_since is not None:
             raise self._refusal()
-        task = asyncio.current_task()
+        task, asked = asyncio.current_task(), datetime.now(UTC)
         self._users.add(task)
         try:
             async with asyncio.timeout(limit_s), pool.connection() as connection:
                 yield connection
+            self._heard_at = datetime.now(UTC)
         except PoolTimeout as error:
             if await self._answers():
                 raise DatabaseUnavailableError("every connection to the database is in use") from error
             raise self._lost(pool, str(error)) from error
         except TimeoutError as error:
-            raise self._lost(pool, f"no answer for {limit_s:.0f} s") from error
+            raise self._lost(
+                pool, f"no answer for {limit_s:.0f} s", since=max(asked, self._heard_at)
+            ) from error
         except psycopg.Error as error:
             if _means_away(error):
                 raise self._lost(pool, str(error)) from error
@@ -122,11 +126,11 @@ class Gateway:
             return DatabaseUnavailableError("the database is not open")
         return DatabaseUnavailableError(f"database away since {self.away_since:%Y-%m-%d %H:%M:%S} UTC")
 
-    def _lost(self, pool: object, why: str) -> DatabaseUnavailableError:
-        """The late end of a connection of an earlier pool is no news."""
+    def _lost(self, pool: object, why: str, *, since: datetime | None = None) -> DatabaseUnavailableError:
+        """Away `since` then [now]. The late end of a connection of an earlier pool is no news."""
         line = _line(why)
         if pool is self._pool and self.away_since is None and not self._closed:
-            self.away_since = datetime.now(UTC)
+            self.away_since = since or datetime.now(UTC)
             self._log(f"database away: {line}")
             self.on_away(self.away_since)
             self._search = asyncio.create_task(self._find_again(), name="database-search")

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -253,7 +254,7 @@ def _level(outcome: Outcome) -> str:
 
 def _summary(outcome: Outcome) -> dict[str, Any]:
     said = {
-        "started_at": outcome.started_at,
+        "started_at": _moment(outcome.started_at),
         "processed": outcome.items_processed,
         "failed": outcome.items_failed,
         "message": outcome.message,
@@ -261,6 +262,13 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
         "duration_ms": _duration_ms(outcome),
     }
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _moment(at: float | None) -> str | None:
+    """For people, and for machines that read times."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _duration_ms(outcome: Outcome) -> float | None:

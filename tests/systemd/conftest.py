@@ -16,7 +16,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PYTHON = "/usr/bin/python3"
 WHEELS = "/var/cache/wheels"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
+COMMAND_S = 600.0
 ENTER = ("nsenter", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--net", "--root", "--wd")
 CLEAN = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
 
@@ -27,9 +28,12 @@ def missing() -> str | None:
         return "a systemd of the tests' own needs root"
     if not Path("/lib/systemd/systemd").exists():
         return "systemd is not installed"
-    for program in ("nsenter", "unshare", "setpriv", "make"):
+    for program in ("nsenter", "unshare", "setpriv", "make", "useradd", "pgrep"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
+    fit = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
+    if shutil.which(PYTHON) is None or subprocess.run([PYTHON, "-c", fit], capture_output=True).returncode:
+        return f"{PYTHON} is not Python 3.11 or newer with its venv module"
     probe = (
         "unshare",
         "--mount",
@@ -103,7 +107,7 @@ class Box:
     ) -> subprocess.CompletedProcess[str]:
         as_user = ("runuser", "-u", user, "--") if user else ()
         words = [*ENTER, f"--target={self._init}", *CLEAN, *as_user, *command]
-        return subprocess.run(words, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
+        return subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_S, **options)  # type: ignore[call-overload, no-any-return]
 
     def run(self, *command: str, user: str | None = None, **options: object) -> str:
         """What the command prints; it must succeed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ SITE = "/srv/scheduler-daemon/site"
 JOBS = """
 scheduler:
   jobs:
-    - {name: publish_pipeline, extension: web, job: publish_pipeline, schedule: "@hourly", enabled: true}
+    - {name: publish_pipeline, extension: web, job: publish_pipeline, schedule: "@yearly", enabled: true}
 """
 TRIAL = """    - {name: nightly, extension: trial, job: nightly, schedule: "0 0 3 * * *", enabled: true}
     - {name: long, extension: trial, job: long, schedule: "@yearly", enabled: true}
@@ -64,7 +63,7 @@ def test_the_unit_is_hardened_and_verifies(box: Any) -> None:
 
 
 def test_a_python_in_somebodys_home_is_refused(box: Any) -> None:
-    box.run("cp", "/usr/bin/python3.11", "/root/python3")
+    box.run("cp", "-L", "/usr/bin/python3", "/root/python3")
     manage = str(HERE.parents[1] / "systemd" / "manage.sh")
     refused = box.try_run("env", "PYTHON=/root/python3", "sh", manage, "install")
     assert refused.returncode != 0
@@ -94,18 +93,24 @@ def test_ready_comes_when_the_site_is_there(box: Any) -> None:
     assert [(run["kind"], run["status"]) for run in runs] == [("startup", "succeeded")]
 
 
+def told(box: Any, what: str) -> dict[str, str]:
+    """`/proc/PID/WHAT` of each process of the service; one that ends meanwhile has nothing to tell."""
+    answers = {pid: box.try_run("cat", f"/proc/{pid}/{what}") for pid in processes(box)}
+    return {pid: answer.stdout for pid, answer in answers.items() if answer.returncode == 0}
+
+
 def test_children_do_not_see_what_systemd_told_the_daemon(box: Any) -> None:
-    main = show(box, "MainPID")
-    assert "NOTIFY_SOCKET=" in box.run("sh", "-c", f"tr '\\0' '\\n' </proc/{main}/environ")
-    for pid in processes(box) - {main}:
-        assert "NOTIFY_SOCKET" not in box.run("sh", "-c", f"tr '\\0' '\\n' </proc/{pid}/environ")
+    environments = told(box, "environ")
+    assert "NOTIFY_SOCKET=" in environments.pop(show(box, "MainPID"))
+    assert environments
+    assert not [pid for pid, environment in environments.items() if "NOTIFY_SOCKET" in environment]
 
 
 def test_workers_are_the_first_to_go_when_memory_runs_out(box: Any) -> None:
-    scores = {pid: int(box.run("cat", f"/proc/{pid}/oom_score_adj")) for pid in processes(box)}
-    main = scores.pop(show(box, "MainPID"))
+    scores = told(box, "oom_score_adj")
+    main = int(scores.pop(show(box, "MainPID")))
     assert main in (-100, 0)  # where the machine lets nobody lower it, it stays
-    assert 500 in scores.values()
+    assert 500 in map(int, scores.values())
 
 
 def test_members_of_the_group_control_it_and_others_are_refused(box: Any) -> None:
@@ -171,11 +176,11 @@ def test_kill_9_of_the_daemon_leaves_nothing_behind(box: Any) -> None:
 
 
 def test_the_watchdog_restarts_a_daemon_that_stands_still(box: Any) -> None:
-    box.write(f"{PROPERTIES}/test.conf", "[Service]\nWatchdogSec=6s\nTimeoutAbortSec=3s\n")
+    box.write(f"{PROPERTIES}/test.conf", "[Service]\nWatchdogSec=20s\nTimeoutAbortSec=3s\n")
     box.run("systemctl", "daemon-reload")
     box.run("systemctl", "restart", SERVICE)
-    main = show(box, "MainPID")
-    time.sleep(8)  # it pings: nothing happens
+    main, pinged = show(box, "MainPID"), show(box, "WatchdogTimestampMonotonic")
+    box.until("sh", "-c", f"systemctl show -P WatchdogTimestampMonotonic {SERVICE} | grep -vx {pinged}")
     assert show(box, "MainPID") == main
     box.run("kill", "-STOP", main)
     box.until("sh", "-c", f"systemctl show -P MainPID {SERVICE} | grep -v -e '^{main}$' -e '^0$'")
@@ -189,10 +194,8 @@ def test_a_hanging_job_does_not_hold_up_the_stop(box: Any) -> None:
     box.run("systemctl", "reload", SERVICE)
     box.run("systemprompt", "infra", "jobs", "run", "--no-wait", "stubborn")
     box.until("sh", "-c", "systemprompt infra scheduler status --json | grep -q '\"running\": *1'")
-    began = time.monotonic()
     box.run("systemctl", "stop", SERVICE)
-    assert time.monotonic() - began < 30
-    assert show(box, "Result") == "success"
+    assert show(box, "Result") == "success"  # and not "timeout"
     assert processes(box) == set()
     box.run("systemctl", "start", SERVICE)
     ended = cli(box, "infra", "jobs", "history", "--job", "stubborn")["runs"][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import struct
@@ -118,6 +119,7 @@ def test_under_systemd_each_line_goes_to_the_journal_once(
         log.info("reload refused", why="five fields", job="nightly")
         log.warning("run failed", recorded=True)
         log.debug("silence")
+        logging.getLogger("urllib3").error("a library complains")
     finally:
         assert tap.journald is not None
         tap.journald.close()
@@ -127,6 +129,8 @@ def test_under_systemd_each_line_goes_to_the_journal_once(
     assert fields["MESSAGE"] == "nightly: reload refused  why=five fields"
     assert fields["SCHEDULER_MODULE"] == "scheduler_daemon.test"
     assert len(told) == 1
+    fields = heard(ear)
+    assert (fields["MESSAGE"], fields["PRIORITY"]) == ("urllib3: a library complains", "3")
     ear.setblocking(False)
     with pytest.raises(BlockingIOError):
         ear.recv(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,14 @@ from scheduler_daemon.redaction import HIDDEN, LONG, Redactor
 
 TOKEN = "tok-51Hq/9+Zz=ä"
 DATABASE = "postgresql://app:p%40ss-w0rd@db.example:5432/scheduler"
-HOOK = "https://discord.example/api/webhooks/1187/AbCdEfGhIjKl"
+HOOK = "https://discord.example/api/webhooks/1187/AbCdEfGh1jKl-mnop"
 
 
 @pytest.fixture
 def redactor() -> Redactor:
-    return Redactor([TOKEN, DATABASE, HOOK, "db-host", "5432", "on"])
+    return Redactor(
+        [TOKEN, DATABASE, HOOK, "https://hc.example/hooks?key=k3y-of-eighteen-cs", "db-host", "5432", "on"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,15 +38,18 @@ def redactor() -> Redactor:
         (f"cannot connect to {DATABASE}", "cannot connect to ***"),
         ('password authentication failed: "p@ss-w0rd"', 'password authentication failed: "***"'),
         (
-            "Max retries exceeded with url: /api/webhooks/1187/AbCdEfGhIjKl (",
+            "Max retries exceeded with url: /api/webhooks/1187/AbCdEfGh1jKl-mnop (",
             "Max retries exceeded with url: *** (",
         ),
+        ("the hook 1187/AbCdEfGh1jKl-mnop", "the hook 1187/***"),
+        ("the key k3y-of-eighteen-cs", "the key ***"),
         ("amqp://guest:unknown-to-us@mq/", "amqp://guest:***@mq/"),
         ("no answer from db-host, port 5432", "no answer from ***, port 5432"),
         (
             "db-hostname and old-db-host stay, and so does on",
             "db-hostname and old-db-host stay, and so does on",
         ),
+        ("in /hooks and hc.example", "in /hooks and hc.example"),
         ("/var/lib/scheduler-daemon", "/var/lib/scheduler-daemon"),
     ],
 )
@@ -135,6 +141,9 @@ def test_no_log_line_holds_a_secret(capsys: pytest.CaptureFixture[str], as_json:
     finally:
         configure(level="WARNING", as_json=False)
     written = capsys.readouterr().err
+    assert as_json or re.search(
+        r"^\d\d:\d\d:\d\d \[warning  \] urllib3: retrying \*\*\*$", written, re.MULTILINE
+    )
     for secret in (TOKEN, DATABASE, "p@ss-w0rd", "short", json.dumps(TOKEN)[1:-1]):
         assert secret not in written
         assert secret not in repr(told)

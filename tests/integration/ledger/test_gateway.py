@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +189,13 @@ async def test_a_server_that_does_not_answer_any_more_is_away_too(monkeypatch: p
         async with opened(server.url) as gateway:
             assert await gateway.ask() == 1
             resume = _stop_backends("postgres postgres [local]")
+            asked = datetime.now(UTC)
             try:
                 with pytest.raises(DatabaseUnavailableError, match="no answer for 1 s"):
                     await gateway.ask("SELECT 2")
                 assert gateway.told[0] == "away"
+                assert gateway.away_since is not None
+                assert gateway.away_since - asked < timedelta(seconds=1)  # since it was asked
             finally:
                 resume()
             await gateway.until_back()
