@@ -45,7 +45,7 @@ uninstall: ## Remove the service, as root; data and configuration stay
 	@sh systemd/manage.sh uninstall
 
 test-systemd: $(STAMP) ## Install, run, break, upgrade and remove the service under a real systemd (root; minutes)
-	@TEST_SYSTEMD=1 $(BIN)/pytest -rs tests/systemd
+	@TEST_SYSTEMD=1 $(BIN)/pytest tests/systemd
 
 lock: ## Write requirements.lock anew from every pyproject.toml (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-package scheduler-daemon --no-header --no-annotate --all-extras \
