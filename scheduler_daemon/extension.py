@@ -133,8 +133,9 @@ class JobContext(Protocol):
 class Job:
     """A job: subclass it, name it, write `execute`.
 
-    `name`, `description`, `schedule` and `run_on_startup` may be class attributes, properties or methods
-    without arguments. `schedule` is the code's default, shown where the configuration has no entry.
+    `name`, `description`, `schedule`, `run_on_startup` and `concurrency` may be class attributes, properties
+    or methods without arguments. `schedule` is the code's default, shown where the configuration has no
+    entry. Of jobs with the same `concurrency` one runs at a time; the configuration may name another key.
     `parameters` may be a pydantic model. `execute` may be `async def` or a plain function, which then
     runs in the worker's main thread. Returning None means success.
     """
@@ -143,6 +144,7 @@ class Job:
     description: Any = ""
     schedule: Any = ""
     run_on_startup: Any = False
+    concurrency: Any = ""
     parameters: ClassVar[type | None] = None
 
     def execute(self, ctx: JobContext) -> JobResult | Awaitable[JobResult | None] | None:
@@ -190,6 +192,7 @@ class Extension:
         schedule: str,
         description: str = "",
         run_on_startup: bool = False,
+        concurrency: str = "",
         parameters: type | None = None,
     ) -> Callable[[Function], Function]:
         """Register a function of one argument, the context, as a job (a decorator)."""
@@ -202,6 +205,7 @@ class Extension:
                     schedule=schedule,
                     description=description or (function.__doc__ or "").strip().partition("\n")[0],
                     run_on_startup=run_on_startup,
+                    concurrency=concurrency,
                     parameters=parameters,
                 )
             )

@@ -180,6 +180,7 @@ class JobInfo:
     description: str = ""
     schedule: str = ""
     run_on_startup: bool = False
+    concurrency: str = ""
     parameters_schema: Mapping[str, Any] | None = None
 
 

@@ -17,6 +17,8 @@ from scheduler_daemon.control.client import segment
 Answer = Mapping[str, Any]
 HEADS = ("NAME", "EXTENSION", "SCHEDULE", "MEANING", "STATE", "LAST RUN", "NEXT FIRE")
 MEANING = HEADS.index("MEANING")
+STEPS_OF, STEPS_SHOWN = 5, 30
+"""Of how many runs, and how many, steps are listed at most."""
 RUN_STATUSES = (
     "queued", "running", "succeeded", "failed", "timed_out", "cancelled", "lost", "skipped", "missed",
 )  # fmt: skip
@@ -114,6 +116,33 @@ def _show(job: Answer, terminal: Terminal) -> Iterator[str]:
     if job["recent_runs"]:
         yield ""
         yield from runs_table(job["recent_runs"], terminal, now)
+        yield from _step_times(job["recent_runs"], terminal, now)
+
+
+def _step_times(runs: list[Answer], terminal: Terminal, now: datetime) -> Iterator[str]:
+    """A line for each step, a column for each of the last runs that had any, as many as the width takes."""
+    told = [run for run in runs if run["steps"]][:STEPS_OF]
+    names = list(dict.fromkeys(step["name"] for run in told for step in run["steps"]))
+    shown = names[:STEPS_SHOWN]
+    while told:
+        heads = ["STEP", *(times.local(run["started_at"], now=now) for run in told)]
+        rows = [(name, *(_step_cell(run, name) for run in told)) for name in shown]
+        if len(told) == 1 or fits(terminal, heads, rows):
+            yield ""
+            yield from table(terminal, heads, rows, give=0)
+            if len(names) > len(shown):
+                yield f"and {len(names) - len(shown):,} more steps"
+            return
+        told.pop()
+
+
+def _step_cell(run: Answer, name: str) -> Cell:
+    """What the steps of this name took together."""
+    steps = [step for step in run["steps"] if step["name"] == name]
+    if not steps:
+        return ""
+    took = times.took(sum(step["duration_s"] for step in steps) * 1000)
+    return (f"{took} failed", "red") if any(step["status"] == "failed" for step in steps) else took
 
 
 def _facts(job: Answer, now: datetime) -> list[tuple[str, Cell]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -37,7 +37,7 @@ def bindings(settings: Settings, catalogue: Catalogue) -> tuple[Binding, ...]:
 def _bind(job: JobSpec, catalogue: Catalogue) -> Binding:
     info = catalogue.find(job.extension, job.job)
     if info:
-        return Binding(job=job, info=info)
+        return Binding(job=replace(job, concurrency=job.concurrency or info.concurrency), info=info)
     return Binding(job=job, reason=one_line(_why_not(job, catalogue)))
 
 

@@ -173,8 +173,16 @@ def _job_info(extension: Extension, job: Job) -> JobInfo:
         description=_attribute(job, "description", str),
         schedule=schedule,
         run_on_startup=_attribute(job, "run_on_startup", bool),
+        concurrency=_concurrency(job),
         parameters_schema=schema(job.parameters),
     )
+
+
+def _concurrency(job: Job) -> str:
+    key = str(_attribute(job, "concurrency", str))
+    if any(char.isspace() or not char.isprintable() for char in key):
+        raise ValueError(f"its concurrency {key!r} must be a word without spaces")
+    return key
 
 
 def _attribute(job: Job, name: str, kind: type) -> Any:

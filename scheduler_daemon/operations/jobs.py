@@ -34,6 +34,7 @@ from scheduler_daemon.operations.views import (
     job_values,
     job_view,
     override_view,
+    recent_run,
     run_detail,
     run_view,
 )
@@ -74,7 +75,7 @@ class JobOperations:
         last = await house.history.last_runs([name])
         recent = await house.history.runs(RunFilter(job=name, limit=10))
         values = job_values(house, spec, last, await self._live())
-        return JobDetail(**values, **self._details(spec), recent_runs=[run_view(row) for row in recent])
+        return JobDetail(**values, **self._details(spec), recent_runs=[recent_run(row) for row in recent])
 
     def _details(self, spec: JobSpec) -> dict[str, Any]:
         house = self._house

@@ -49,9 +49,15 @@ class RunView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunDetail(RunView):
-    traceback: str | None
+class RecentRun(RunView):
+    """With what each of its steps took."""
+
     steps: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDetail(RecentRun):
+    traceback: str | None
     parameters: Mapping[str, Any] | None
     concurrency: str
     scope: str
@@ -110,7 +116,7 @@ class JobDetail(JobView):
     position: str
     watermark: datetime | None
     next_fires: Sequence[datetime]
-    recent_runs: Sequence[RunView]
+    recent_runs: Sequence[RecentRun]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,11 @@ from scheduler_daemon.ledger.history import Override, Row
 from scheduler_daemon.model import JobInfo, JobSpec
 from scheduler_daemon.operations.health import ahead
 from scheduler_daemon.operations.house import House
-from scheduler_daemon.operations.values import JobView, OverrideView, RunDetail, RunView
+from scheduler_daemon.operations.values import JobView, OverrideView, RecentRun, RunDetail, RunView
 from scheduler_daemon.runner.book import PlannedJob
 
 _RUN = tuple(RunView.__dataclass_fields__)
+_RECENT = tuple(RecentRun.__dataclass_fields__)
 _DETAIL = tuple(RunDetail.__dataclass_fields__)
 _IDS = ("id", "blocked_by", "first_run", "node")
 
@@ -26,10 +27,18 @@ def run_view(row: Row) -> RunView:
     return RunView(**_texts(row, _RUN))
 
 
+def recent_run(row: Row) -> RecentRun:
+    return RecentRun(**_with_steps(row, _RECENT))
+
+
 def run_detail(row: Row) -> RunDetail:
-    values = _texts(row, _DETAIL)
+    return RunDetail(**_with_steps(row, _DETAIL))
+
+
+def _with_steps(row: Row, names: Sequence[str]) -> dict[str, Any]:
+    values = _texts(row, names)
     values["steps"] = row["steps"] or []
-    return RunDetail(**values)
+    return values
 
 
 def _texts(row: Row, names: Sequence[str]) -> dict[str, Any]:

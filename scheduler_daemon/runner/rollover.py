@@ -107,6 +107,6 @@ def _add_unscheduled(book: Book, edition: Edition) -> None:
                 job=info.name,
                 schedule=info.schedule,
                 enabled=False,
-                concurrency=info.name,
+                concurrency=info.concurrency,
             )
             book.unscheduled_info[info.name] = info

@@ -98,6 +98,18 @@ def test_an_unavailable_job_is_a_warning_at_the_value_that_leads_nowhere(tmp_pat
     )
 
 
+def test_jobs_share_the_key_of_their_code_unless_the_configuration_names_one(tmp_path: Path) -> None:
+    found = loaded(tmp_path)
+    (web, *others) = CATALOGUE.extensions
+    info = replace(web.jobs[0], concurrency="web-output")
+    catalogue = replace(CATALOGUE, extensions=(replace(web, jobs=(info,)), *others))
+    spec = found.settings.jobs[0]
+    own = replace(found.settings, jobs=(replace(spec, concurrency="mine"),))
+    assert bindings(found.settings, catalogue)[0].job.concurrency_key == "web-output"
+    assert bindings(own, catalogue)[0].job.concurrency_key == "mine"
+    assert bindings(found.settings, CATALOGUE)[0].job.concurrency_key == spec.name
+
+
 def test_a_faulty_extension_that_no_job_suffers_from_is_a_warning_too(tmp_path: Path) -> None:
     idle = ExtensionInfo(name="idle", error="idle[idle]: cannot be imported: KeyError")
     catalogue = replace(CATALOGUE, extensions=(*CATALOGUE.extensions, idle))

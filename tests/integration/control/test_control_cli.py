@@ -33,6 +33,17 @@ def test_list_tells_what_an_operator_looks_for(daemon: Daemon) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_show_lists_what_the_steps_of_the_last_runs_took(daemon: Daemon) -> None:
+    daemon.run_to_end("steps")
+    daemon.run_to_end("fails")
+    shown = daemon.cli("jobs", "show", "steps").stdout.splitlines()
+    table = shown[next(n for n, line in enumerate(shown) if line.startswith("STEP ")) :]
+    assert [line.split()[0] for line in table] == ["STEP", "first", "second"]
+    assert table[1].endswith(" ms")
+    assert "bad" in (line := daemon.cli("jobs", "show", "fails").stdout.splitlines()[-1])
+    assert line.endswith(" ms failed")
+
+
 def test_every_answer_is_there_as_json(daemon: Daemon) -> None:
     run = daemon.run_to_end("steps")["run"]
     assert {one["name"] for one in daemon.json("jobs", "list")["jobs"]} >= {"steps", "gone", "quick"}

@@ -48,6 +48,7 @@ async def test_the_catalogue_tells_what_packages_register(packages: Any, make_pl
             description = property(lambda self: "Runs at night")
             schedule = "0 0 3 * * *"
             run_on_startup = True
+            concurrency = "tape"
             parameters = Wanted
             def execute(self, ctx): pass
 
@@ -73,6 +74,7 @@ async def test_the_catalogue_tells_what_packages_register(packages: Any, make_pl
         "0 0 3 * * *",
     )
     assert nightly.run_on_startup
+    assert (nightly.concurrency, plain.concurrency) == ("tape", "")
     assert nightly.parameters_schema is not None
     assert nightly.parameters_schema["properties"]["times"]["default"] == 3
     assert (plain.description, plain.parameters_schema) == ("From the docstring.", None)

@@ -25,6 +25,10 @@ SHOWN = 50
 """Lines of problems, or of files in a dry run, that go to the log; the rest is counted."""
 
 
+OUTPUT = "web-output"
+"""Of the ten jobs, which write the same output, one runs at a time."""
+
+
 class PublishParameters(BaseModel):
     """`dry_run`: say what would change, and change nothing."""
 
@@ -53,9 +57,8 @@ def publish(
         durations: list[tuple[float, str]] = []
         for number, step in enumerate(steps):
             ctx.progress(number, len(steps), step.name)
-            started = time.perf_counter()
-            error = _run(ctx, build, step)
-            durations.append((time.perf_counter() - started, step.name))
+            error, took_s = _run(ctx, build, step)
+            durations.append((took_s, step.name))
             if error:
                 build.failed.add(step.name)
                 failures.append(f"{step.name}: {error}")
@@ -74,12 +77,14 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _run(ctx: JobContext, build: Build, step: Step) -> str | None:
-    """What went wrong in the step, in one line."""
+def _run(ctx: JobContext, build: Build, step: Step) -> tuple[str | None, float]:
+    """What went wrong in the step, in one line, and the seconds that it took."""
     if ctx.cancelled:
         raise asyncio.CancelledError
     told: str | None = None
+    started = ended = time.perf_counter()
     with ctx.step(step.name, continue_on_error=True):
+        started = time.perf_counter()
         try:
             step.run(build)
         except PublishError as error:
@@ -89,7 +94,9 @@ def _run(ctx: JobContext, build: Build, step: Step) -> str | None:
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
             raise
-    return told
+        finally:
+            ended = time.perf_counter()
+    return told, ended - started
 
 
 def _log_problems(ctx: JobContext, error: PublishError) -> None:
@@ -149,7 +156,7 @@ def _finish(
     _report(ctx, build)
     same = len(build.wanted.entries) - len(new)
     summary = f"{len(new):,} written, {same:,} unchanged, {len(gone):,} removed"
-    summary = f"{summary}; slowest {slowest[1]} {slowest[0]:.2f} s"
+    summary = f"{summary}; slowest {slowest[1]} {_took(slowest[0])}"
     if build.around.dry_run:
         summary = f"dry run: {summary}"
     done = len(steps) - len(failures)
@@ -157,6 +164,10 @@ def _finish(
         message = f"{done} succeeded, {len(failures)} failed: {'; '.join(failures)} ({summary})"
         return JobResult.failure(message).with_stats(done, len(failures))
     return JobResult.success().with_stats(done, 0).with_message(summary)
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 def _show(ctx: JobContext, verb: str, paths: list[str]) -> None:
@@ -184,6 +195,7 @@ class PublishPipeline(Job):
     description = "Publish the site: Markdown to pages, sitemap and feeds, in nine steps"
     schedule = "0 */15 * * * *"
     run_on_startup = True
+    concurrency = OUTPUT
     parameters = PublishParameters
 
     def execute(self, ctx: JobContext) -> JobResult:
@@ -195,6 +207,7 @@ class StepJob(Job):
 
     run_on_startup = False
     schedule = "0 */15 * * * *"
+    concurrency = OUTPUT
     parameters = PublishParameters
 
     def __init__(self, step: Step) -> None:
