@@ -130,6 +130,24 @@ def test_a_new_title_touches_the_neighbours_too(site: Any) -> None:
     assert not any(path.startswith("guide/") for path in changed)
 
 
+def test_the_menu_shows_in_which_part_of_the_site_a_page_is(site: Any) -> None:
+    site.config["site"]["menu"] = [
+        {"title": "Guide", "url": "/guide/one/"},
+        {"title": "Blog", "url": "/blog/"},
+    ]
+    site.write("guide/one.md", "---\nslug: one\n---\n# One\n")
+    site.write("guide/two.md", "---\nslug: two\n---\n# Two\n")
+    site.post("a")
+    site.publish()
+    assert '<a href="/guide/one/" aria-current="page">Guide</a>' in site.read("guide/one/index.html")
+    assert '<a href="/guide/one/" aria-current="true">Guide</a>' in site.read("guide/two/index.html")
+    assert '<a href="/blog/" aria-current="true">Blog</a>' in site.read("blog/a/index.html")
+    assert "aria-current" not in site.read("index.html")
+    site.write("guide/one.md", "---\nslug: other\n---\n# One\n")
+    site.publish()
+    assert '<a href="/guide/one/">Guide</a>' in site.read("guide/two/index.html")
+
+
 def test_an_anchor_that_goes_is_reported_where_it_is_used(site: Any) -> None:
     site.write("guide/one.md", "# One\n\n## Renamed\n")
     run = site.publish()

@@ -16,7 +16,7 @@ from scheduler_web.publish.manifest import Key
 from scheduler_web.publish.site import Site
 from scheduler_web.publish.theme import Theme
 
-GENERATOR = 2
+GENERATOR = 3
 """Raise when the same inputs give other bytes."""
 
 Shape = tuple[Key, ...]
@@ -64,6 +64,10 @@ class Inputs:
 
     def file_of(self, document: Document) -> str:
         return f"{self.site.config.content_sources[document.source].path.rstrip('/')}/{document.path}"
+
+    def source_at(self, url: str) -> str:
+        document = self.site.by_url.get(url)
+        return document.source if document else ""
 
     def source_file(self, document: Document) -> Path:
         return self.base_dir / self.file_of(document)
@@ -195,6 +199,7 @@ _DIGESTS: dict[str, Callable[..., bytes]] = {
     "feed": _feed,
     "link": _link,
     "at": _at,
+    "source_at": lambda i, url: i.source_at(url).encode(),
     "url": lambda i, url: b"1" if url in i.urls else b"",
     "first": lambda i, count: b"%d " % len(i.site.documents) + i.marks(islice(i.site.in_order(), count)),
     "labels": lambda i: b"".join([d.label for d in i.site.in_order()]),

@@ -245,10 +245,19 @@ def _page_context(view: View, title: str, description: str, url: str) -> Context
             if view.inputs.site.list_url(n)
         ],
         "has_posts": bool(blogs),
-        "menu": [
-            (m.title, m.url, m.url == url or (m.url != "/" and url.startswith(m.url))) for m in settings.menu
-        ],
+        "menu": _menu(view, url),
     }
+
+
+def _menu(view: View, url: str, source: str = "") -> list[tuple[str, str, str]]:
+    """(title, address, what aria-current says): the entry of this page, of its folder or of its source."""
+    entries = []
+    for entry in view.inputs.site.config.site.menu:
+        inside = entry.url != "/" and (
+            url.startswith(entry.url) or bool(source and view.source_at(entry.url) == source)
+        )
+        entries.append((entry.title, entry.url, "page" if entry.url == url else "true" if inside else ""))
+    return entries
 
 
 def _document_context(view: View, document: Document, fragment: Any) -> Context:
@@ -269,6 +278,7 @@ def _document_context(view: View, document: Document, fragment: Any) -> Context:
         image=view.image(document),
         alternates=[(code, view.absolute(url)) for code, url in view.alternates(document)],
         kind="article",
+        menu=_menu(view, document.url, document.source if document.url != "/" else ""),
     )
     return context
 

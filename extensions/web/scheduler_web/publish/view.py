@@ -83,7 +83,9 @@ class View:
     def nav(self, source: str, current: str = "") -> list[Reference]:
         self.look("nav", source)
         return [
-            self._entry(d)._replace(depth=min(d.path.count("/"), 3), current=d.url == current)
+            self._entry(d)._replace(
+                depth=min(d.path.count("/"), 3), current=d.url == current, summary=d.description
+            )
             for d in self.inputs.site.lists.get(source, ())
         ]
 
@@ -95,6 +97,11 @@ class View:
     def latest(self, count: int) -> list[Reference]:
         self.look("latest", count)
         return self.full(self.inputs.site.posts[:count])
+
+    def source_at(self, url: str) -> str:
+        """The source of the document that stands at this address, or an empty text."""
+        self.look("source_at", url)
+        return self.inputs.source_at(url)
 
     def tags(self) -> list[tuple[str, str, int]]:
         """(name, address, number of documents)"""
