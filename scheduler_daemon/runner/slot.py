@@ -14,6 +14,8 @@ from scheduler_daemon.runner.orders import RunEvents, RunOrder
 from scheduler_daemon.runner.plane import WorkerLink
 
 TERM_TO_KILL_S = 2.0
+LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "error": "ERROR"}
+"""A worker's word for a level, and the ledger's."""
 WHY = {"timeout": "timed out", "cancelled": "cancelled", "shutdown": "the daemon stopped"}
 
 
@@ -151,7 +153,7 @@ class Slot:
             return
         record = LogRecord(
             timestamp=message["at"],
-            level=message["level"],
+            level=LEVELS.get(message["level"], "INFO"),
             module=message["module"],
             message=message["message"],
             run_id=order.id,

@@ -44,6 +44,14 @@ def test_show_lists_what_the_steps_of_the_last_runs_took(daemon: Daemon) -> None
     assert line.endswith(" ms failed")
 
 
+def test_lines_of_jobs_are_found_by_their_level(daemon: Daemon) -> None:
+    run = daemon.run_to_end("fails")["run"]
+    told = daemon.json("logs", "view", "--run", run, "--level", "warn")["logs"]
+    assert [line["level"] for line in told] == ["ERROR"] * len(told)
+    assert [line["message"] for line in told if line["message"].startswith("step bad failed")]
+    assert {line["level"] for line in daemon.json("logs", "view")["logs"]} <= {"INFO", "WARN", "ERROR"}
+
+
 def test_every_answer_is_there_as_json(daemon: Daemon) -> None:
     run = daemon.run_to_end("steps")["run"]
     assert {one["name"] for one in daemon.json("jobs", "list")["jobs"]} >= {"steps", "gone", "quick"}
