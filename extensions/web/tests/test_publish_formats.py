@@ -169,6 +169,17 @@ def test_an_alias_leads_to_the_page(rich_site: Any) -> None:
     assert 'http-equiv="refresh" content="0; url=/blog/all/"' in page
 
 
+def test_an_alias_may_be_a_file_of_old(work_site: Any) -> None:
+    work_site.post("a", aliases="[/2019/a.html, /index.html, /blog/b/, /404.html, /x.html/y/]")
+    work_site.post("b")
+    run = work_site.publish()
+    assert "/blog/a/" in work_site.read("2019/a.html")
+    assert "the alias /index.html is the address of another page" in run.log
+    assert "the alias /blog/b/ is the address of another page" in run.log
+    assert "the alias /404.html cannot be: /404.html is a file" in run.log
+    assert "the alias /x.html/y/ cannot be: /x.html is a file" in run.log
+
+
 def test_the_sitemap_is_valid_and_tells_the_truth(rich_site: Any) -> None:
     document = etree.fromstring(rich_site.read("sitemap.xml").encode())
     etree.XMLSchema(etree.fromstring(SCHEMA)).assertValid(document)

@@ -254,6 +254,39 @@ def test_a_template_error_names_template_line_and_page(work_site: Any) -> None:
     assert "own/article.html:1: " in work_site.publish().result.message
 
 
+def test_a_template_that_never_ends_costs_only_its_page(work_site: Any) -> None:
+    work_site.config |= {"templates": "own", "render_timeout_s": 0.2}
+    many = "{% for i in range(99999) %}"
+    work_site.write("own/article.html", f"\n{many}{many}{{% endfor %}}{{% endfor %}}")
+    work_site.post("one")
+    run = work_site.publish()
+    assert "page_prerender: blog/one/index.html: " in run.result.message
+    assert "own/article.html:2: it takes longer than 0.2 s" in run.result.message
+    assert {"index.html", "feed.xml"} <= work_site.tree().keys()
+
+
+@pytest.mark.parametrize("how", ["not UTF-8", "no such folder", "cannot be read"])
+def test_templates_that_cannot_be_read_cost_only_the_pages(work_site: Any, how: str) -> None:
+    work_site.post("one")
+    work_site.publish()
+    before = work_site.tree()
+    work_site.config["templates"] = "own"
+    if how == "not UTF-8":
+        work_site.write("own/article.html", b"\xff")
+    if how == "cannot be read":
+        work_site.write("own/real", "")
+        (work_site.folder / "own/article.html").symlink_to("/proc/self/mem")
+    work_site.post("two")
+    run = work_site.publish()
+    assert [step.name for step in run.context.steps if step.failed] == ["page_prerender"]
+    assert how in run.result.message
+    assert work_site.tree()["blog/one/index.html"] == before["blog/one/index.html"]
+    assert "/blog/two/" in work_site.read("sitemap.xml")
+    work_site.config["templates"] = ""
+    assert work_site.publish().result.ok
+    assert "blog/two/index.html" in work_site.tree()
+
+
 def test_templates_are_sandboxed(work_site: Any) -> None:
     work_site.config["templates"] = "own"
     work_site.write("own/article.html", "{{ asset.__globals__ }}{{ ''.__class__.__mro__ }}")

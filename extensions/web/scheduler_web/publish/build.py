@@ -27,11 +27,11 @@ from scheduler_web.publish.ingest import Sources
 from scheduler_web.publish.inputs import GENERATOR, Inputs
 from scheduler_web.publish.manifest import Entry, Key, Manifest
 from scheduler_web.publish.markdown import VERSION as RENDERER
-from scheduler_web.publish.problems import Problem
+from scheduler_web.publish.problems import Problem, PublishError
 from scheduler_web.publish.products import Product
 from scheduler_web.publish.scan import Scan, scan
 from scheduler_web.publish.site import Site, visible_window
-from scheduler_web.publish.theme import Theme, read_templates, theme
+from scheduler_web.publish.theme import NoTheme, Theme, read_templates, theme
 from scheduler_web.publish.workshop import Workshop
 
 _NOT_SHOWN = {"output", "retention_days", "processes", "max_document_bytes", "render_timeout_s"}
@@ -130,14 +130,17 @@ class Build:
         return assets.load(self.workshop.private / "assets")
 
     @cached_property
-    def theme(self) -> Theme:
+    def theme(self) -> Theme | NoTheme:
         """The site's own templates first, then other extensions', then ours."""
         folders = [
             folder for name, folder in sorted(self.around.templates, key=lambda t: (t[0] == "web", t[0]))
         ]
         if self.config.templates:
             folders.insert(0, self.around.base_dir / self.config.templates)
-        return theme(read_templates(folders), self.config.site.language)
+        try:
+            return theme(read_templates(folders), self.config.site.language)
+        except PublishError as error:
+            return NoTheme(str(error))
 
     @cached_property
     def site(self) -> Site:

@@ -132,7 +132,7 @@ def make(name: str, path: str, page: Page, version: str, config: PublishConfig) 
         category=fields.get("category") or source.category_id,
         tags=fields.get("tags", ()),
         links=fields.get("links", ()),
-        aliases=tuple(normalize_url(alias) for alias in fields.get("aliases", ())),
+        aliases=tuple(alias_url(alias) for alias in fields.get("aliases", ())),
         published_at=fields.get("published_at"),
         updated_at=fields.get("updated_at"),
         expires_at=fields.get("expires_at"),
@@ -177,8 +177,13 @@ def normalize_url(url: str) -> str:
     return f"/{inner}/" if inner else "/"
 
 
+def alias_url(url: str) -> str:
+    """An old address may be that of a file."""
+    return normalize_url(url).rstrip("/") if url.endswith((".html", ".htm")) else normalize_url(url)
+
+
 def page_file(url: str) -> str:
-    return f"{url[1:]}index.html"
+    return f"{url[1:]}index.html" if url.endswith("/") else url[1:]
 
 
 def encoded(url: str) -> str:

@@ -7,7 +7,9 @@ import os
 import pickle
 import selectors
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -46,7 +48,7 @@ def fan_out(work: Callable[[T], R], tasks: Sequence[T], limits: Limits) -> Itera
     missing = set(range(len(tasks)))
     try:
         for _ in range(min(limits.processes, len(starts))):
-            pid, results = _spawn(_Child(work, tasks, chunk, queue), limits.timeout_s)
+            pid, results = _spawn(_Child(work, tasks, chunk, queue, limits.timeout_s))
             children[results] = pid
         for number, value in _collect(list(children)):
             missing.discard(number)
@@ -61,43 +63,63 @@ def fan_out(work: Callable[[T], R], tasks: Sequence[T], limits: Limits) -> Itera
             os.close(results)
 
 
+def guarded(work: Callable[[T], R], task: T, limit_s: float) -> R | Failure:
+    """The task's result, here and now, or why there is none. It may take `limit_s` seconds."""
+    try:
+        with _bounded(limit_s):
+            return work(task)
+    except RecursionError:
+        return Failure("it is nested too deeply")
+    except MemoryError:
+        return Failure("it needs too much memory")
+    except TimeoutError as error:
+        return Failure(str(error))
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _bounded(limit_s: float) -> Iterator[None]:
+    """Raise TimeoutError in the block once it has taken that long. Only a main thread hears signals, and jobs
+    run in one; elsewhere there is no bound."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(signum: int, frame: object) -> NoReturn:
+        raise TimeoutError(f"it takes longer than {limit_s:g} s")
+
+    handler = signal.signal(signal.SIGALRM, late)
+    timer = signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
 @dataclass(frozen=True)
 class _Child:
     work: Callable[[Any], Any]
     tasks: Sequence[Any]
     chunk: int
     queue: int
+    limit_s: float
 
     def run(self, out: int) -> None:
         while start := os.read(self.queue, 8):
             first = int.from_bytes(start, "big")
             for number in range(first, min(first + self.chunk, len(self.tasks))):
-                _send(out, (number, self._one(self.tasks[number])))
-
-    def _one(self, task: Any) -> Any:
-        signal.setitimer(signal.ITIMER_REAL, self.limit_s)
-        try:
-            return self.work(task)
-        except RecursionError:
-            return Failure("it is nested too deeply")
-        except MemoryError:
-            return Failure("it needs too much memory")
-        except TimeoutError:
-            return Failure(f"it takes longer than {self.limit_s:g} s")
-        except Exception as error:
-            return Failure(f"{type(error).__name__}: {error}")
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    limit_s: float = 0.0
+                _send(out, (number, guarded(self.work, self.tasks[number], self.limit_s)))
 
 
-def _spawn(child: _Child, timeout_s: float) -> tuple[int, int]:
+def _spawn(child: _Child) -> tuple[int, int]:
     results, out = os.pipe()
     gc.freeze()
     pid = os.fork()
     if pid == 0:
-        _live(_Child(child.work, child.tasks, child.chunk, child.queue, timeout_s), out)
+        _live(child, out)
     gc.unfreeze()
     os.close(out)
     return pid, results
@@ -108,7 +130,6 @@ def _live(child: _Child, out: int) -> NoReturn:
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGALRM, _late)
         low, high = sorted((child.queue, out))
         os.closerange(3, low)
         os.closerange(low + 1, high)
@@ -117,10 +138,6 @@ def _live(child: _Child, out: int) -> NoReturn:
     except BaseException:
         os._exit(1)
     os._exit(0)
-
-
-def _late(signum: int, frame: object) -> NoReturn:
-    raise TimeoutError
 
 
 def _send(out: int, value: Any) -> None:

@@ -26,7 +26,7 @@ SUFFIXES = (".md", ".markdown")
 UNSEEN: FileStat = (-1, 0, 0)
 """Of a file that has to be read again by the next run."""
 
-PARSER = 1
+PARSER = 2
 """Raise when the same bytes give another document."""
 
 

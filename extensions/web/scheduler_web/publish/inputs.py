@@ -14,7 +14,7 @@ from scheduler_web.publish.cache import FragmentCache
 from scheduler_web.publish.documents import Document
 from scheduler_web.publish.manifest import Key
 from scheduler_web.publish.site import Site
-from scheduler_web.publish.theme import Theme
+from scheduler_web.publish.theme import NoTheme, Theme
 
 GENERATOR = 3
 """Raise when the same inputs give other bytes."""
@@ -31,7 +31,7 @@ class Inputs:
     """
 
     site: Site
-    theme: Theme
+    theme: Theme | NoTheme
     assets: Mapping[str, Asset]
     cache: FragmentCache
     base_dir: Path

@@ -53,8 +53,11 @@ def _add_aliases(
     for document in sorted(with_aliases, key=lambda d: d.url):
         for alias in document.aliases:
             path = page_file(alias)
-            if path in pages or _blocked(alias, files):
+            if path in pages:
                 message = f"the alias {alias} is the address of another page"
+                problems.append(Problem(_shown(site, document), 1, message))
+            elif blocked := _blocked(alias.rpartition("/")[0], files) or (path if path in _FILES else ""):
+                message = f"the alias {alias} cannot be: /{blocked} is a file"
                 problems.append(Problem(_shown(site, document), 1, message))
             else:
                 pages[path] = Product(path, redirect, (document,), document.id)
@@ -245,19 +248,8 @@ def _page_context(view: View, title: str, description: str, url: str) -> Context
             if view.inputs.site.list_url(n)
         ],
         "has_posts": bool(blogs),
-        "menu": _menu(view, url),
+        "menu": view.menu(url),
     }
-
-
-def _menu(view: View, url: str, source: str = "") -> list[tuple[str, str, str]]:
-    """(title, address, what aria-current says): the entry of this page, of its folder or of its source."""
-    entries = []
-    for entry in view.inputs.site.config.site.menu:
-        inside = entry.url != "/" and (
-            url.startswith(entry.url) or bool(source and view.source_at(entry.url) == source)
-        )
-        entries.append((entry.title, entry.url, "page" if entry.url == url else "true" if inside else ""))
-    return entries
 
 
 def _document_context(view: View, document: Document, fragment: Any) -> Context:
@@ -278,7 +270,7 @@ def _document_context(view: View, document: Document, fragment: Any) -> Context:
         image=view.image(document),
         alternates=[(code, view.absolute(url)) for code, url in view.alternates(document)],
         kind="article",
-        menu=_menu(view, document.url, document.source if document.url != "/" else ""),
+        menu=view.menu(document.url, document.source if document.url != "/" else ""),
     )
     return context
 

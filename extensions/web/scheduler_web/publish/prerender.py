@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from scheduler_web.publish.build import Build, renderer
 from scheduler_web.publish.documents import text_hash
-from scheduler_web.publish.fanout import Failure, fan_out
+from scheduler_web.publish.fanout import Failure, fan_out, guarded
 from scheduler_web.publish.markdown import Fragment, render
 from scheduler_web.publish.problems import ContentError, Problem, PublishError
 from scheduler_web.publish.queries import fetch
@@ -104,15 +104,12 @@ def _render(build: Build, tasks: Sequence[Task]) -> Iterator[tuple[str, Fragment
     here = [] if len(tasks) >= FORK_FROM else [task for task in tasks if len(task[1]) < BIG]
     apart = [task for task in tasks if task not in here] if here else list(tasks)
     for task in here:
-        yield task[0], _one(task)
+        yield task[0], guarded(_one, task, build.limits.timeout_s)
     for number, result in fan_out(_one, apart, build.limits) if apart else ():
         build.around.check()
         yield apart[number][0], result
 
 
-def _one(task: Task) -> Fragment | Failure:
+def _one(task: Task) -> Fragment:
     _, body, title, trusted = task
-    try:
-        return render(body, title=title, trusted=trusted)
-    except RecursionError:
-        return Failure("it is nested too deeply")
+    return render(body, title=title, trusted=trusted)

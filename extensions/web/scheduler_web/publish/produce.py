@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scheduler_web.publish.build import Build
-from scheduler_web.publish.fanout import Failure, fan_out
+from scheduler_web.publish.fanout import Failure, fan_out, guarded
 from scheduler_web.publish.inputs import Inputs
 from scheduler_web.publish.manifest import Entry, Key
 from scheduler_web.publish.problems import Problem, PublishError
@@ -70,7 +70,10 @@ def _make(build: Build, todo: Sequence[Product], inputs: Inputs) -> Iterator[tup
         return _guarded(todo[number], inputs, names[number])
 
     numbers = range(len(todo))
-    made = ((n, one(n)) for n in numbers) if len(todo) < FORK_FROM else fan_out(one, numbers, build.limits)
+    if len(todo) >= FORK_FROM:
+        made = fan_out(one, numbers, build.limits)
+    else:
+        made = ((n, guarded(one, n, build.limits.timeout_s)) for n in numbers)
     for pair in made:
         build.around.check()
         yield pair

@@ -34,7 +34,10 @@ _MONTHS = [
 
 
 def read_templates(folders: Sequence[Path]) -> Sources:
-    """The templates of all folders; of two with one name the earlier folder's counts."""
+    """The templates of all folders; of two with one name the earlier folder's counts.
+
+    Raises PublishError naming what cannot be read.
+    """
     found: dict[str, tuple[str, str]] = {}
     for folder in folders:
         if not folder.is_dir():
@@ -42,8 +45,34 @@ def read_templates(folders: Sequence[Path]) -> Sources:
         for file in sorted(folder.rglob("*")):
             name = file.relative_to(folder).as_posix()
             if name not in found and file.is_file() and not file.name.startswith((".", "~")):
-                found[name] = (str(file), file.read_text("utf-8"))
+                found[name] = (str(file), _read(file))
     return tuple((name, *found[name]) for name in sorted(found))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        raise PublishError(f"{file}: this template cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PublishError(f"{file}: this template is not UTF-8") from None
+
+
+class NoTheme:
+    """Stands for templates that cannot be read: each page that asks for one fails, and the rest goes on."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        self.digest = f"no theme: {problem}"
+
+    def __contains__(self, name: str) -> bool:
+        return False
+
+    def digest_of(self, name: str) -> str:
+        return self.digest
+
+    def render(self, name: str, context: dict[str, object]) -> str:
+        raise PublishError(self.problem)
 
 
 class Theme:

@@ -98,10 +98,19 @@ class View:
         self.look("latest", count)
         return self.full(self.inputs.site.posts[:count])
 
-    def source_at(self, url: str) -> str:
-        """The source of the document that stands at this address, or an empty text."""
-        self.look("source_at", url)
-        return self.inputs.source_at(url)
+    def menu(self, url: str, source: str = "") -> list[tuple[str, str, str]]:
+        """(title, address, what aria-current says): the entry of this page, its folder or its source."""
+        return [
+            (e.title, e.url, self._current(e.url, url, source)) for e in self.inputs.site.config.site.menu
+        ]
+
+    def _current(self, entry: str, url: str, source: str) -> str:
+        if entry == url:
+            return "page"
+        if source:
+            self.look("source_at", entry)
+        same_source = bool(source) and self.inputs.source_at(entry) == source
+        return "true" if entry != "/" and (same_source or url.startswith(entry)) else ""
 
     def tags(self) -> list[tuple[str, str, int]]:
         """(name, address, number of documents)"""
