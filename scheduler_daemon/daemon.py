@@ -20,7 +20,7 @@ import structlog
 
 from scheduler_daemon import __version__, systemd
 from scheduler_daemon.clock import Clock
-from scheduler_daemon.config import Loaded, bindings, section_problems
+from scheduler_daemon.config import Loaded, bindings, plain_secrets, section_problems
 from scheduler_daemon.control.exposition import Exposition
 from scheduler_daemon.control.server import ControlServer
 from scheduler_daemon.database.embedded import EmbeddedServer
@@ -150,7 +150,8 @@ class Daemon:
             usable = Catalogue()
 
             async def accept(catalogue: Catalogue) -> None:
-                errors = [p for p in section_problems(loaded, catalogue.problems) if p.severity == "error"]
+                found = (*section_problems(loaded, catalogue.problems), *plain_secrets(loaded, catalogue))
+                errors = [one for one in found if one.severity == "error"]
                 if errors:
                     raise ConfigurationError(errors)
                 nonlocal usable

@@ -45,7 +45,13 @@ def _count(number: int, noun: str) -> str:
 
 def _of_extensions(loaded: Any) -> list[Any]:
     """What a job plane, started for the purpose, finds: sections, parameters, code that is not there."""
-    from scheduler_daemon.config import faulty_extensions, section_problems, unavailable_jobs, unused_sections
+    from scheduler_daemon.config import (
+        faulty_extensions,
+        plain_secrets,
+        section_problems,
+        unavailable_jobs,
+        unused_sections,
+    )
     from scheduler_daemon.errors import JobPlaneError
 
     try:
@@ -54,6 +60,7 @@ def _of_extensions(loaded: Any) -> list[Any]:
         return [_at_the_interpreter(loaded, f"the job plane does not start: {error}", "error")]
     return [
         *section_problems(loaded, catalogue.problems),
+        *plain_secrets(loaded, catalogue),
         *unused_sections(loaded, catalogue),
         *unavailable_jobs(loaded, catalogue),
         *faulty_extensions(loaded, catalogue),

@@ -10,6 +10,7 @@ from scheduler_daemon.config.binding import (
     unused_sections,
 )
 from scheduler_daemon.config.loading import Loaded, Planned, load, planned
+from scheduler_daemon.config.plaintext import plain_secrets
 
 __all__ = [
     "Binding",
@@ -19,6 +20,7 @@ __all__ = [
     "doubts",
     "faulty_extensions",
     "load",
+    "plain_secrets",
     "planned",
     "section_problems",
     "unavailable_jobs",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote
 
 from scheduler_daemon.config.references import stand_ins
 from scheduler_daemon.config.report import Report, quoted, shown
 from scheduler_daemon.config.tree import Node, Place
+
+_WEBHOOK = re.compile(r"/api(/v\d+)?/webhooks/\d+/[\w-]")
 
 
 def check(root: Node, report: Report) -> None:
@@ -51,6 +54,13 @@ def _no_webhook_token(root: Node, report: Report) -> None:
             url.place,
             "notifications.discord holds a secret in plain text: put ${env:NAME} or ${credential:NAME} there",
         )
+    sections = root.find("extensions")
+    for node in sections.walk() if sections else ():
+        if isinstance(node.value, str) and _WEBHOOK.search(stand_ins(node.text, "")):
+            report.error(
+                node.place,
+                "this is a Discord webhook in plain text: put ${env:NAME} or ${credential:NAME} there",
+            )
 
 
 def _literal_password(url: str) -> bool:

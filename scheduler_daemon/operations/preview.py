@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from scheduler_daemon.config import Loaded, bindings, doubts, load, section_problems
+from scheduler_daemon.config import Loaded, bindings, doubts, load, plain_secrets, section_problems
 from scheduler_daemon.cron import CronExpression
 from scheduler_daemon.errors import ConfigurationError
 from scheduler_daemon.model import Catalogue, JobSpec, RunStatus, Settings
@@ -119,7 +119,8 @@ async def _catalogue(loaded: Loaded) -> Catalogue:
         catalogue = await plane.start(Discovery.of(settings, None))
     finally:
         await plane.stop(0)
-    errors = [one for one in section_problems(loaded, catalogue.problems) if one.severity == "error"]
+    found = (*section_problems(loaded, catalogue.problems), *plain_secrets(loaded, catalogue))
+    errors = [one for one in found if one.severity == "error"]
     if errors:
         raise ConfigurationError(errors)
     return catalogue

@@ -10,6 +10,7 @@ from scheduler_daemon.config import (
     doubts,
     faulty_extensions,
     load,
+    plain_secrets,
     section_problems,
     unavailable_jobs,
     unused_sections,
@@ -178,3 +179,52 @@ def test_a_doubtful_schedule_is_a_warning_at_the_schedule(tmp_path: Path) -> Non
     assert never[0].severity == "warning"
     assert never[0].message.startswith("never: ")
     assert never[0].column == 17
+
+
+SECRETIVE = {
+    "$defs": {
+        "Channel": {
+            "properties": {"token": {"anyOf": [{"type": "string", "writeOnly": True}, {"type": "null"}]}}
+        }
+    },
+    "properties": {
+        "channels": {"additionalProperties": {"$ref": "#/$defs/Channel"}},
+        "keys": {"items": {"type": "string", "writeOnly": True}},
+        "name": {"type": "string"},
+    },
+}
+PLAIN = """\
+scheduler:
+  jobs:
+    - name: publish
+      extension: web
+      job: publish_pipeline
+      schedule: "@daily"
+      enabled: true
+      parameters: {token: hush, day: 5}
+extensions:
+  web:
+    name: plain
+    channels:
+      one: {token: hush}
+      two: {token: "${env:TITLE}"}
+      three: {token: "Bearer ${env:TITLE}"}
+      four: {token: }
+      five: {token: ""}
+    keys: ["${env:TITLE}", 123456]
+"""
+
+
+def test_a_secret_in_plain_text_is_an_error_wherever_a_model_wants_one(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(PLAIN)
+    parameters = {"properties": {"token": {"type": "string", "writeOnly": True}, "day": {"type": "integer"}}}
+    job = JobInfo(extension="web", name="publish_pipeline", parameters_schema=parameters)
+    web = ExtensionInfo(name="web", jobs=(job,), config_schema=SECRETIVE)
+    found = plain_secrets(load(file, environ={"TITLE": "hush"}), Catalogue(extensions=(web,)))
+    told = "holds a secret in plain text: put ${env:NAME} or ${credential:NAME} there"
+    assert [str(one).removeprefix(f"{tmp_path}/") for one in found] == [
+        f"config.yaml:13:20: extensions.web.channels.one.token {told}",
+        f"config.yaml:18:28: extensions.web.keys.1 {told}",
+        f"config.yaml:8:27: parameters.token {told}",
+    ]

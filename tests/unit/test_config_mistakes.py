@@ -160,6 +160,10 @@ VALUES = [
         "1:26: notifications.discord holds a secret in plain text: "
         "put ${env:NAME} or ${credential:NAME} there",
     ),
+    (
+        "extensions: {web: {reports: {where: https://discord.com/api/webhooks/1/abc}}}",
+        "1:37: this is a Discord webhook in plain text: put ${env:NAME} or ${credential:NAME} there",
+    ),
     ("scheduler: {enabled: maybe}", '1:22: scheduler.enabled must be true or false, not the text "maybe"'),
     (
         "scheduler: {defaults: {schedule: x}}",
