@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from scheduler_daemon.extension import Extension, Job, JobContext, JobResult
+from scheduler_web.wording import several
 
 if TYPE_CHECKING:
     from scheduler_web.analytics.passes import Report
@@ -35,7 +36,7 @@ class ContentAnalyticsAggregation(Job):
         if report.kept:
             days = f"{report.kept[0]} to {report.kept[-1]}"
             ctx.logger.info(
-                f"{len(report.kept)} days keep their numbers: their events or sessions are gone ({days})"
+                f"{several(len(report.kept), 'day')} kept as before: events or sessions are gone ({days})"
             )
         done = report.events if report.mode != "incremental" else report.sessions
         return JobResult.success().with_stats(done, 0).with_message(summary(report))
@@ -43,23 +44,30 @@ class ContentAnalyticsAggregation(Job):
 
 def summary(report: Report) -> str:
     """The pass in a line or two, for the run's history."""
-    if report.mode == "incremental":
+    if report.mode != "incremental":
+        scope = "all days" if report.mode == "full" else "the open days"
+        parts = [f"{scope} computed anew ({report.reason}): {several(report.events, 'event')}"]
+    elif report.sessions:
+        views = several(report.views, "view", sign=True)
         parts = [
-            f"{report.sessions:,} sessions counted again: {report.views:+,} views on {report.pages:,} pages"
+            f"{several(report.sessions, 'session')} counted again: {views} of {several(report.pages, 'page')}"
         ]
     else:
-        scope = "all days" if report.mode == "full" else "the open days"
-        parts = [f"{scope} computed anew ({report.reason}): {report.events:,} events"]
+        parts = ["nothing new"]
     if report.kept:
-        parts.append(f"{len(report.kept):,} days kept as they were, their events are gone")
+        parts.append(f"{several(len(report.kept), 'day')} kept as before: their events are gone")
     if report.closed:
-        parts.append(f"{report.closed:,} days closed")
+        parts.append(f"{several(report.closed, 'day')} closed")
     if report.too_late:
-        parts.append(f"{report.too_late:,} events came too late for their day (-p full=true counts them)")
+        late = several(report.too_late, "event")
+        parts.append(f"{late} came too late to correct a closed day (-p full=true counts all)")
     if report.other:
-        pages, views = report.other[0][:2]
+        pages, seen = report.other[0][:2]
         top = ", ".join(f"{path} {count:,}" for _, _, path, count in report.other)
-        parts.append(f"in 30 days {views:,} views of {pages:,} addresses are of no content, most: {top}")
+        parts.append(
+            f"of no content in 30 days: {several(seen, 'view')} of "
+            f"{several(pages, 'address', 'addresses')}, most of {top}"
+        )
     return "; ".join(parts)
 
 

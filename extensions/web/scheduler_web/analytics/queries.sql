@@ -58,6 +58,8 @@ LEFT JOIN ({sessions}) AS s USING (session_id) LEFT JOIN public.analytics_agents
 
 -- views_of --
 -- What these sessions viewed on open days. OFFSET 0 keeps the planner from reading all open days by their index.
+-- Here as in stage_open and stage_closed, instants that no clock shows count nowhere: an event at "infinity" would
+-- stop every pass.
 SELECT e.session_id, e.created_at, e.local::date, extract(epoch FROM e.local::time)::integer,
     least(e.ms, %(longest_ms)s), c.page, CASE WHEN c.page IS NULL THEN e.url END
 FROM (
@@ -65,7 +67,7 @@ FROM (
         split_part(split_part(page_url, '#', 1), '?', 1) AS url, greatest(time_on_page_ms, 0) AS ms, created_at
     FROM public.engagement_events WHERE session_id = ANY(%(sessions)s) OFFSET 0
 ) AS e LEFT JOIN public.analytics_pages c USING (content_id)
-WHERE e.created_at >= %(open_start)s AND e.event_type = ANY(%(view_events)s)
+WHERE e.created_at >= %(open_start)s AND e.created_at < '2200-01-01' AND e.event_type = ANY(%(view_events)s)
 
 -- old_sessions --
 SELECT session_id, day, visitor, bot, known, seen_at, pages, times FROM public.analytics_sessions
@@ -284,7 +286,8 @@ FROM (
     FROM (
         SELECT session_id, created_at, created_at AT TIME ZONE %(zone)s AS local, content_id, page_url,
             least(greatest(time_on_page_ms, 0), %(longest_ms)s) AS ms
-        FROM public.engagement_events WHERE event_type = ANY(%(view_events)s) AND created_at >= %(open_start)s
+        FROM public.engagement_events
+        WHERE event_type = ANY(%(view_events)s) AND created_at >= %(open_start)s AND created_at < '2200-01-01'
     ) AS e
     LEFT JOIN public.analytics_pages c ON c.content_id = e.content_id
     LEFT JOIN public.analytics_urls u
@@ -313,7 +316,8 @@ FROM (
     LEFT JOIN public.analytics_urls u
         ON u.url = CASE WHEN c.page IS NULL THEN split_part(split_part(e.page_url, '#', 1), '?', 1) END
     LEFT JOIN analytics_people s ON s.session_id = e.session_id
-    WHERE e.event_type = ANY(%(view_events)s) AND e.created_at < %(open_start)s AND %(closed_too)s
+    WHERE e.event_type = ANY(%(view_events)s) AND e.created_at < %(open_start)s AND e.created_at >= '1970-01-02'
+        AND %(closed_too)s
     GROUP BY 1, 2, 3, 4, 5, 6, 7
 ) AS seen
 GROUP BY 1, 2, 3, 4, 5, 6

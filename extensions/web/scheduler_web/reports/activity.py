@@ -14,7 +14,7 @@ from scheduler_web.reports.delivery import PACKAGE
 from scheduler_web.reports.embeds import BLURPLE, RED, Embed, fit, plain
 from scheduler_web.reports.embeds import field as embed_field
 from scheduler_web.reports.period import Moment
-from scheduler_web.reports.wording import several, size
+from scheduler_web.wording import several, size
 
 TITLES, JOBS, ERRORS = 5, 6, 5
 _NEEDS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from psycopg import Connection
@@ -23,11 +23,16 @@ PACKAGE = "scheduler_web.reports"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """What is sent at most once."""
+    """What is sent at most once. `until`: the time that the message tells of; `planned`: by the schedule.
+
+    A planned message is not taken for sent because somebody sent an earlier one of the same period by hand.
+    """
 
     report: str
     day: date
     period: str
+    until: datetime
+    planned: bool = False
 
     @property
     def values(self) -> dict[str, Any]:
@@ -52,7 +57,9 @@ def deliver(
     Raises DiscordError when it could not be sent; whether it may be tried again is settled by then.
     """
     statements = Statements(PACKAGE, connection)
-    claimed = statements.one("claim", run=run_id, again=again, **slot.values)
+    claimed = statements.one(
+        "claim", run=run_id, again=again, until=slot.until, planned=slot.planned, **slot.values
+    )
     connection.commit()
     if claimed is None:
         return _why_not(statements, slot)

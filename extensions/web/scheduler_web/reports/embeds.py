@@ -15,6 +15,7 @@ TITLE, DESCRIPTION, NAME, VALUE, FOOTER = 256, 4096, 256, 1024, 2048
 FIELDS, TOTAL = 25, 6000
 GREEN, RED, GREY, BLURPLE = 0x57F287, 0xED4245, 0x99AAB5, 0x5865F2
 _MARKDOWN = re.compile(r"([\\*_~`|>\[\]()#<:])")
+_MARKS = re.compile(r"\\(.)|\*\*|\[((?:\\.|[^\]\\])*)\]\([^)]*\)")
 _BREAKS = re.compile(r"[\s\x00-\x1f\u2028\u2029]+")
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f]")
 
@@ -50,6 +51,12 @@ def link(text: str, url: str, limit: int = 60) -> str:
     if re.search(r"[\s()<>]", url):
         return plain(text, limit)
     return f"[{plain(text, limit)}]({url})"
+
+
+def readable(text: str) -> str:
+    """Text of `plain` and `link` for people who see it unrendered."""
+    found = _MARKS.sub(lambda mark: mark[1] or readable(mark[2] or ""), text)
+    return found.replace("@\N{ZERO WIDTH SPACE}", "@")
 
 
 def field(name: str, lines: Iterable[str], *, inline: bool = False) -> Field:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from psycopg import Connection, sql
@@ -99,32 +99,46 @@ def read(connection: Connection[Any], moment: Moment) -> Figures:
     until = {"today": moment.today, "until_s": moment.until_s}
     days = _days(statements, moment)
     whole = _whole_days(statements, moment)
-    chart = [moment.days_ago(n) for n in reversed(range(CHART_DAYS))]
+    measured, hourly = _measured(statements, moment)
+    today = days[moment.today]
+    chart = {moment.days_ago(n): whole[moment.days_ago(n)] for n in reversed(range(CHART_DAYS))}
+    chart[moment.today] = today
     return Figures(
         moment=moment,
-        today=mean([days[moment.today]]),
-        yesterday=mean([days[moment.days_ago(1)]]),
-        week=mean(days[moment.days_ago(n)] for n in range(1, 8)),
-        yesterday_whole=mean([whole[moment.days_ago(1)]]),
-        fortnight=mean(whole[moment.days_ago(n)] for n in range(1, 15)),
-        month=mean(whole[moment.days_ago(n)] for n in range(1, 31)),
+        today=today,
+        yesterday=days[moment.days_ago(1)],
+        week=mean(days[day] for day in measured[:7] if day >= hourly),
+        yesterday_whole=whole[moment.days_ago(1)],
+        fortnight=mean(whole[day] for day in measured[:14]),
+        month=mean(whole[day] for day in measured),
         robots=statements.one("robots", **until)[0],
         signups=_signups(statements, moment),
-        content=tuple(_content(row) for row in statements.rows("top_content", today=moment.today)),
+        content=tuple(_content(row) for row in statements.rows("top_content", **until)),
         breakdowns=_breakdowns(statements, until),
-        chart=tuple(Day(day, int(whole[day].page_views), int(whole[day].unique_visitors)) for day in chart),
+        chart=tuple(Day(day, int(of.page_views), int(of.unique_visitors)) for day, of in chart.items()),
     )
 
 
 def mean(days: Iterable[Traffic]) -> Traffic:
-    """The mean day: counts by day, rates and times by the days that have them."""
-    known = list(days)
+    """The mean day: counts by day, rates and times by the days that have them. Of no day: one of nothing."""
+    known = list(days) or [Traffic()]
     rows = [asdict(day) for day in known]
     means: dict[str, float | None] = {}
     for name in rows[0]:
         values = [row[name] for row in rows if row[name] is not None]
         means[name] = sum(values) / len(values) if values else None
     return Traffic(**means)  # type: ignore[arg-type]  # counts are never None
+
+
+def _measured(statements: Statements, moment: Moment) -> tuple[list[date], date]:
+    """Up to 30 days before today on which the site was measured, latest first, and the first with hours.
+
+    Days before the first event would only pull the mean down; a report that is made late, after midnight,
+    finds its seventh day closed.
+    """
+    first, hourly = statements.one("measured")
+    days = [moment.days_ago(n) for n in range(1, 31)]
+    return [day for day in days if first is not None and day >= first], hourly or moment.today
 
 
 class _Days(dict[Any, Traffic]):

@@ -16,16 +16,30 @@ WHERE NOT s.bot AND s.day BETWEEN %(first)s AND %(today)s AND v.at < %(until_s)s
 SELECT count(*) FROM public.analytics_sessions
 WHERE bot AND day = %(today)s AND width_bucket(%(until_s)s - 1, seen_at) > 0
 
+-- measured --
+-- The first day that was measured at all, and the first of which it is known what happened at which hour.
+SELECT min(d.day), (SELECT s.open_from FROM public.analytics_state s)
+FROM public.analytics_page_days d WHERE d.page = 0
+
 -- site_days --
 SELECT day, views, visits, visitors, bounces, timed, time_ms FROM public.analytics_page_days
 WHERE page = 0 AND day BETWEEN %(first)s AND %(last)s
 
 -- top_content --
--- The day's most viewed contents: (content, title, path, views, visitors, median, trend).
-SELECT d.content_id, coalesce(d.title, d.content_id), d.path, d.views, d.visitors, d.median_ms,
-    coalesce(m.trend_direction, 'stable')
-FROM public.analytics_daily d LEFT JOIN public.content_performance_metrics m USING (content_id)
-WHERE d.day = %(today)s AND d.content_id IS NOT NULL ORDER BY d.views DESC, d.content_id LIMIT 15
+-- The most viewed contents of the same views: (content, title, path, views, visitors, median, trend). What has been
+-- deleted since has no path any more.
+SELECT p.content_id, coalesce(p.title, p.content_id), CASE WHEN c.id IS NOT NULL THEN p.path END, v.views, v.visitors,
+    v.median_ms, coalesce(m.trend_direction, 'stable')
+FROM (
+    SELECT v.page, count(*) AS views, count(DISTINCT s.visitor) AS visitors,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY v.ms) FILTER (WHERE v.ms > 0) AS median_ms
+    FROM public.analytics_sessions s, unnest(s.seen_at, s.pages, s.times) AS v (at, page, ms)
+    WHERE NOT s.bot AND s.day = %(today)s AND v.at < %(until_s)s GROUP BY v.page
+) AS v
+JOIN public.analytics_pages p USING (page)
+LEFT JOIN public.markdown_content c ON c.id = p.content_id
+LEFT JOIN public.content_performance_metrics m ON m.content_id = p.content_id
+WHERE p.content_id IS NOT NULL ORDER BY v.views DESC, p.content_id LIMIT 15
 
 -- breakdown --
 -- People's sessions of the day by a property of theirs.
@@ -54,10 +68,12 @@ INSERT INTO public.web_reports (report, day, period, data) VALUES (%(report)s, %
 ON CONFLICT (report, day, period) DO UPDATE SET data = excluded.data, generated_at = now()
 
 -- claim --
--- Only one run gets to send, and only what was never tried or surely never arrived.
-UPDATE public.web_reports SET delivery = 'sending', run_id = %(run)s, delivered_at = NULL, message_id = NULL
+-- Only one run gets to send, and only what was never tried or surely never arrived; or what its schedule asks for now,
+-- where the message before it told of an earlier time, as after a run by hand.
+UPDATE public.web_reports SET delivery = 'sending', run_id = %(run)s, told_until = %(until)s, delivered_at = NULL,
+    message_id = NULL
 WHERE report = %(report)s AND day = %(day)s AND period = %(period)s
-    AND (delivery IN ('none', 'failed') OR %(again)s)
+    AND (delivery IN ('none', 'failed') OR %(again)s OR (%(planned)s AND told_until < %(until)s))
 RETURNING report
 
 -- delivery --

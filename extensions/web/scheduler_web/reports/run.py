@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from scheduler_web.analytics.run import refresh
 from scheduler_web.reports import activity, chart, figures, traffic
 from scheduler_web.reports.delivery import Slot, deliver, store
 from scheduler_web.reports.discord import DiscordError, Patience, Picture, send
-from scheduler_web.reports.embeds import Embed
+from scheduler_web.reports.embeds import Embed, readable
 from scheduler_web.reports.period import Moment
 from scheduler_web.reports.settings import ReportsConfig
 
@@ -69,7 +68,7 @@ def _traffic(ctx: JobContext, connection: Connection[Any], moment: Moment) -> Me
             "",
         )
     return Message(
-        slot=Slot(report="traffic", day=moment.today, period=moment.period),
+        slot=_slot(ctx, "traffic", moment, moment.period),
         data=found.data(),
         embed=traffic.embed(found, ctx.config.site.base_url, picture=picture is not None),
         picture=picture,
@@ -84,7 +83,7 @@ def _activity(ctx: JobContext, connection: Connection[Any], moment: Moment) -> M
         found = activity.read(connection, moment, settings.late_after_s * 1000)
     missing = f"not there: {', '.join(found.missing)}" if found.missing else ""
     return Message(
-        slot=Slot(report="activity", day=moment.today, period="day"),
+        slot=_slot(ctx, "activity", moment, "day"),
         data=found.data(),
         embed=activity.embed(found),
         picture=None,
@@ -93,10 +92,14 @@ def _activity(ctx: JobContext, connection: Connection[Any], moment: Moment) -> M
     )
 
 
+def _slot(ctx: JobContext, report: str, moment: Moment, period: str) -> Slot:
+    planned = ctx.scheduled_for is not None
+    return Slot(report=report, day=moment.today, period=period, until=moment.at, planned=planned)
+
+
 def _print(ctx: JobContext, message: Message) -> JobResult:
     for line in _lines(message.embed):
         ctx.logger.info(line)
-    ctx.logger.info("data", data=json.dumps(message.data, default=str))
     return (
         JobResult.success()
         .with_stats(1, 0)
@@ -105,9 +108,10 @@ def _print(ctx: JobContext, message: Message) -> JobResult:
 
 
 def _lines(embed: Embed) -> list[str]:
-    lines = [embed["title"], *embed["description"].split("\n")]
+    """As a terminal shows it best: without the marks that Discord makes bold letters of."""
+    lines = [embed["title"], *readable(embed["description"]).split("\n")]
     for part in embed["fields"]:
-        lines += [f"{part['name']}:", *(f"  {line}" for line in part["value"].split("\n"))]
+        lines += [f"{part['name']}:", *(f"  {line}" for line in readable(part["value"]).split("\n"))]
     return [*lines, embed["footer"]["text"]]
 
 

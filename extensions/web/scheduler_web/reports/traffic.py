@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from scheduler_web.reports.embeds import BLURPLE, GREEN, GREY, RED, Embed, field, fit, link, plain
 from scheduler_web.reports.figures import Content, Figures
-from scheduler_web.reports.wording import change, clock, count, percent, points, several
+from scheduler_web.wording import change, clock, count, percent, points, several
 
 PICTURE = "traffic.png"
 TOP, ROWS = 5, 5

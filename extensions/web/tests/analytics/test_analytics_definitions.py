@@ -280,3 +280,13 @@ def test_another_time_zone_counts_everything_anew(world: Any) -> None:
     world.zone = "America/New_York"
     assert world.run().reason == "definitions changed"
     assert world.rows("SELECT day FROM analytics_page_days WHERE page = 0") == [(TODAY - timedelta(days=1),)]
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "0044-03-15 BC", "12026-01-01", "2200-06-01"])
+def test_an_instant_that_no_clock_shows_counts_nowhere_and_stops_nothing(world: Any, moment: str) -> None:
+    world.run()
+    world.event("s", "/about")
+    world.event("s", "/about", at=moment)
+    for full in (False, True):
+        world.run(full=full)
+        assert world.rows("SELECT sum(views) FROM analytics_page_days WHERE page = 0") == [(1,)]

@@ -377,15 +377,17 @@ def test_the_job_from_nothing(bare_world: Any, monkeypatch: pytest.MonkeyPatch) 
     context: Any = Context(world.url)
     result = ContentAnalyticsAggregation().execute(context)
     assert result.ok
-    assert result.message == "all days computed anew (the first pass): 1 events"
+    assert result.message == "all days computed anew (the first pass): 1 event"
     assert context.lines == ["changes of engagement_events are captured from now on"]
     assert "reading the events" in context.notes
     world.event("s2", "https://example.com/nowhere", at=now)
     again = ContentAnalyticsAggregation().execute(Context(world.url))  # type: ignore[arg-type]
     assert again.message == (
-        "1 sessions counted again: +1 views on 1 pages; "
-        "in 30 days 1 views of 1 addresses are of no content, most: /nowhere 1"
+        "1 session counted again: +1 view of 1 page; "
+        "of no content in 30 days: 1 view of 1 address, most of /nowhere 1"
     )
+    idle = ContentAnalyticsAggregation().execute(Context(world.url))  # type: ignore[arg-type]
+    assert str(idle.message).startswith("nothing new; ")
     full = ContentAnalyticsAggregation().execute(Context(world.url, full=True))  # type: ignore[arg-type]
     assert "all days computed anew (asked for): 2 events" in str(full.message)
     assert job_run.site(context.config).route("nobody", "a", "en") is None

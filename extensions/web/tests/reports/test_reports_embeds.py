@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scheduler_web.reports.embeds import (
+    _BREAKS,
+    _DIRECTION,
     DESCRIPTION,
     FIELDS,
     NAME,
@@ -19,10 +21,11 @@ from scheduler_web.reports.embeds import (
     length,
     link,
     plain,
+    readable,
     size,
 )
-from scheduler_web.reports.wording import change, clock, points
-from scheduler_web.reports.wording import size as bytes_told
+from scheduler_web.wording import change, clock, points
+from scheduler_web.wording import size as bytes_told
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=3000)
 
@@ -114,3 +117,14 @@ def test_tells_rates_times_and_sizes() -> None:
     assert clock(None) == "–"
     assert bytes_told(1_503_238_553) == "1.4 GB"
     assert bytes_told(12) == "12 bytes"
+
+
+@settings(deadline=None)
+@given(texts)
+def test_a_terminal_shows_the_text_as_it_was(text: str) -> None:
+    told = f"1\\. {link(text, 'https://example.com/a/', 10_000)} **{plain(text, 10_000)}**"
+    plainly = readable(plain(text, 10_000))
+    assert readable(told) == f"1. {plainly} {plainly}"
+    assert [line for line in plainly.split() if line] == [
+        word for word in _DIRECTION.sub("", _BREAKS.sub(" ", text)).replace("@\u200b", "@").split() if word
+    ]

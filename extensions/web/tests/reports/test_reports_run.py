@@ -82,6 +82,38 @@ def today(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return database
 
 
+def report_of(url: str) -> Any:
+    return execute(url, "SELECT report_data FROM admin_traffic_reports")[0][0]
+
+
+def test_top_content_is_of_the_same_views(today: str, discord: Any, make_context: Any) -> None:
+    execute(today, "UPDATE engagement_events SET content_id = 'c1' WHERE page_url = '/blog/a/'")
+    run(make_context(discord.webhook), "traffic")
+    (top,) = report_of(today)["top_content"]
+    assert (top["views"], top["visitors"], top["median_time_ms"]) == (4, 3, 30_000)
+    execute(today, "DELETE FROM markdown_content")
+    run(make_context(discord.webhook, parameters={"resend": True}), "traffic")
+    told = [message.payload["embeds"][0]["fields"][1]["value"] for message in discord.messages]
+    assert "A \\[strange\\] @\u200beveryone title" in told[0]
+    assert ["](" in line for line in told] == [True, False]
+
+
+def test_a_report_made_after_midnight_leaves_closed_days_out_of_the_mean(
+    today: str, make_context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scheduler_web.analytics import run as analytics
+
+    class Clock:
+        @staticmethod
+        def now(_: Any) -> datetime:
+            return EVENING + timedelta(hours=6)
+
+    monkeypatch.setattr(analytics, "datetime", Clock)
+    run(make_context(), "traffic")
+    sessions = report_of(today)["sessions"]
+    assert (sessions["today"], sessions["7d_avg"], sessions["14d_avg"]) == (4, 1, 2)
+
+
 def test_traffic_is_told_until_the_hour_and_against_the_same_hour(
     today: str, discord: Any, make_context: Any, png_size: Any
 ) -> None:
@@ -96,7 +128,7 @@ def test_traffic_is_told_until_the_hour_and_against_the_same_hour(
     assert data["page_views"]["today"] == 7
     assert data["sessions"] == {
         "today": 4, "yesterday": 1, "7d_avg": 1, "yesterday_whole": 2,
-        "14d_avg": pytest.approx(14 / 14), "30d_avg": pytest.approx(14 / 30),
+        "14d_avg": 2, "30d_avg": 2,
     }  # fmt: skip
     assert data["unique_visitors"]["today"] == 3
     assert data["bounce_rate"]["today"] == 0.25
@@ -105,7 +137,7 @@ def test_traffic_is_told_until_the_hour_and_against_the_same_hour(
     assert data["robot_sessions"] == 1
     assert data["sources"] == [["google", 3], ["newsletter", 1]]
     assert data["countries"] == [["CH", 3], ["unknown", 1]]
-    assert data["sparklines"]["page_views"][-2:] == [3, 8]
+    assert data["sparklines"]["page_views"][-2:] == [3, 7]
     message = discord.messages[0]
     assert png_size(message.files["files[0]"]) == (1200, 600)
     made = message.payload["embeds"][0]
@@ -126,6 +158,7 @@ def test_a_dry_run_prints_and_keeps_nothing(today: str, discord: Any, make_conte
     result = run(context, "traffic")
     assert result.message == "printed, not kept, not sent"
     assert any("Traffic · Sunday 22 November, 19:00" in line for line in context.logger.lines)
+    assert not any("**" in line for line in context.logger.lines)
     assert discord.requests == 0
     assert execute(today, "SELECT count(*) FROM admin_traffic_reports") == [(0,)]
 
@@ -153,6 +186,23 @@ def test_a_report_is_sent_once_for_its_period(today: str, discord: Any, make_con
     assert len(discord.messages) == 3
     periods = execute(today, "SELECT report_period FROM admin_traffic_reports ORDER BY 1")
     assert periods == [("am",), ("pm",)]
+
+
+def test_a_message_sent_by_hand_does_not_stand_for_a_later_planned_one(
+    today: str, discord: Any, make_context: Any
+) -> None:
+    slot = Slot(report="traffic", day=date(2026, 11, 22), period="pm", until=EVENING - timedelta(hours=4))
+    with psycopg.connect(today) as connection:
+        store(connection, slot, {})
+        assert deliver(connection, slot, "by hand", lambda: "1") == "sent"
+    assert run(make_context(discord.webhook), "traffic").message == "stored; sent"
+    again = run(make_context(discord.webhook, run_id="run-2"), "traffic")
+    assert "it was sent at" in str(again.message)
+    by_hand = run(make_context(discord.webhook, run_id="run-3", scheduled_for=None), "activity")
+    assert by_hand.message == "stored; sent"
+    twice = run(make_context(discord.webhook, run_id="run-4", scheduled_for=None), "activity")
+    assert "it was sent at" in str(twice.message)
+    assert len(discord.messages) == 2
 
 
 def test_a_crash_between_sending_and_recording_sends_nothing_twice(
@@ -183,7 +233,7 @@ def test_what_surely_did_not_arrive_is_sent_by_the_next_run(
 
 
 def test_what_may_have_arrived_is_not(today: str) -> None:
-    slot = Slot(report="traffic", day=date(2026, 11, 22), period="pm")
+    slot = Slot(report="traffic", day=date(2026, 11, 22), period="pm", until=EVENING)
 
     def unsure() -> str:
         raise DiscordError("no answer", uncertain=True)
@@ -196,7 +246,7 @@ def test_what_may_have_arrived_is_not(today: str) -> None:
 
 
 def test_only_one_of_two_runs_at_once_sends(today: str) -> None:
-    slot = Slot(report="traffic", day=date(2026, 11, 22), period="pm")
+    slot = Slot(report="traffic", day=date(2026, 11, 22), period="pm", until=EVENING)
     sent: list[str] = []
 
     def inside() -> str:

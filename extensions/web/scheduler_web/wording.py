@@ -47,5 +47,8 @@ def size(value: float) -> str:
     return f"{value:.0f} bytes"
 
 
-def several(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def several(number: int, one: str, many: str = "", *, sign: bool = False) -> str:
+    """ "1 view", "1,250 views"; with `sign` "+1 view", "−2 views"."""
+    plus = ("+" if number >= 0 else "−") if sign else ""
+    shown = abs(number) if sign else number
+    return f"{plus}{shown:,} {one if shown == 1 else many or one + 's'}"
