@@ -68,7 +68,7 @@ def test_an_event_that_is_too_late_is_told_and_counted_by_a_full_recomputation(w
     world.event("s", "/about", at=NOON - timedelta(days=8))
     report = world.run()
     assert report.too_late == 1
-    assert "1 events came too late for their day (-p full=true counts them)" in summary(report)
+    assert "1 event came too late to correct a closed day (-p full=true counts all)" in summary(report)
     assert views(world, days_ago=8) == 1
     world.run(full=True)
     assert views(world, days_ago=8) == 2
