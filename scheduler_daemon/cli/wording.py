@@ -117,7 +117,7 @@ def outcome(run: Answer) -> str:
     told = run.get("error") if run["status"] != "cancelled" else None
     error = str(told or "").strip().splitlines()
     parts = [why(run), items(run), run.get("message") or "", error[0] if error else ""]
-    return " · ".join(dict.fromkeys(part for part in parts if part))
+    return " · ".join(dict.fromkeys(part for part in parts if part))  # a result's message may be its error
 
 
 def short(run_id: str | None) -> str:

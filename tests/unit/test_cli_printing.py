@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scheduler_daemon.cli.chart import buckets, draw
 from scheduler_daemon.cli.table import fits, pairs, table
 from scheduler_daemon.cli.terminal import Terminal, clean, columns, shorten
-from scheduler_daemon.cli.wording import shortest
+from scheduler_daemon.cli.wording import outcome, shortest
 
 
 class Screen(io.StringIO):
@@ -127,3 +127,9 @@ def test_the_chart_is_as_wide_as_the_terminal(encoding: str) -> None:
     assert coming.startswith("|‖" if encoding == "utf-8" else "|H")
     assert together.removeprefix("together    ").startswith(" +3")
     assert (line + together).isascii() is (encoding == "ascii")
+
+
+def test_what_a_failed_run_says_is_said_once() -> None:
+    run = {"status": "failed", "message": "not sent: no answer", "error": "not sent: no answer"}
+    assert outcome({**run, "reason": None, "items_processed": 0}) == "0 processed · not sent: no answer"
+    assert outcome({**run, "error": "ValueError: no"}) == "not sent: no answer · ValueError: no"
