@@ -9,8 +9,7 @@ CREATE TABLE IF NOT EXISTS public.admin_traffic_reports (
 );
 
 -- One row for each report and period. `delivery`: none, sending, sent, failed, uncertain. A row that still says
--- sending after its run has ended may have been sent, and is not sent again. `told_until`: of which time the message
--- tells; a planned run of a later time sends its own.
+-- sending after its run has ended may have been sent, and is not sent again.
 CREATE TABLE IF NOT EXISTS public.web_reports (
     report text NOT NULL,
     day date NOT NULL,
@@ -19,7 +18,6 @@ CREATE TABLE IF NOT EXISTS public.web_reports (
     generated_at timestamptz NOT NULL DEFAULT now(),
     delivery text NOT NULL DEFAULT 'none'
         CHECK (delivery IN ('none', 'sending', 'sent', 'failed', 'uncertain')),
-    told_until timestamptz,
     delivered_at timestamptz,
     run_id text,
     message_id text,
