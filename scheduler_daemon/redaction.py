@@ -63,7 +63,10 @@ class Redactor:
         return value
 
     def record(self, record: LogRecord) -> LogRecord:
-        return replace(record, message=self.text(record.message), fields=self.value(record.fields))
+        message = self.text(record.message)
+        if not record.fields and message == record.message:
+            return record
+        return replace(record, message=message, fields=self.value(record.fields))
 
     def outcome(self, outcome: Outcome) -> Outcome:
         return replace(

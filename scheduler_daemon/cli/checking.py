@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import click
 
+from scheduler_daemon.cli.wording import counted
+
 
 def check_configuration(file: Path, *, strict: bool) -> int:
     """Print every problem; 0 clean or warnings (1 under `strict`), 1 errors."""
@@ -29,18 +31,14 @@ def check_configuration(file: Path, *, strict: bool) -> int:
         click.echo(str(problem))
     errors = sum(problem.severity == "error" for problem in found)
     if not found:
-        click.echo(f"{file}: {len(loaded.settings.jobs)} jobs, no problems found")
+        click.echo(f"{file}: {counted(len(loaded.settings.jobs), 'job')}, no problems found")
         return 0
     return _summary(errors, len(found) - errors, strict)
 
 
 def _summary(errors: int, warnings: int, strict: bool) -> int:
-    click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}", err=True)
+    click.echo(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}", err=True)
     return 1 if errors or (warnings and strict) else 0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _of_extensions(loaded: Any) -> list[Any]:

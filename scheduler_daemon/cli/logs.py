@@ -15,7 +15,7 @@ import click
 
 from scheduler_daemon.cli import completion, times, wording
 from scheduler_daemon.cli.command import Moment, Session, command
-from scheduler_daemon.cli.terminal import Terminal, clean, clean_block
+from scheduler_daemon.cli.terminal import Terminal, clean
 
 Answer = Mapping[str, Any]
 LEVELS = ("error", "warn", "info", "debug")
@@ -147,21 +147,13 @@ def _lines(answer: Answer, terminal: Terminal) -> Iterator[str]:
 def _line(line: Answer, terminal: Terminal) -> Iterator[str]:
     """Time, level, who, message, fields; what a field has in several lines comes below."""
     level = str(line["level"]).upper()
-    fields = dict(line["fields"] or {})
-    blocks = [name for name, value in fields.items() if "\n" in str(value)]
-    rest = " ".join(f"{name}={_short(value)}" for name, value in fields.items() if name not in blocks)
+    rest, below = wording.fields(line["fields"])
     who = line["job"] or line["module"]
     run = f" [{wording.short(line['run_id'])}]" if line["run_id"] else ""
     head = f"{times.instant(line['at']).astimezone():%Y-%m-%d %H:%M:%S}"
     text = f"{terminal.paint(head, 'dim')} {terminal.paint(f'{level:<5}', *_STYLES.get(level, ()))} "
-    yield text + f"{clean(who)}{run}: {clean(line['message'])} {terminal.paint(clean(rest), 'dim')}".rstrip()
-    for name in blocks:
-        for row in clean_block(fields[name]):
-            yield f"    {row}"
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    yield text + f"{clean(who)}{run}: {clean(line['message'])} {terminal.paint(rest, 'dim')}".rstrip()
+    yield from (f"    {row}" for row in below)
 
 
 def _as_jsonl(lines: list[Answer]) -> str:

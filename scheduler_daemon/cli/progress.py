@@ -71,9 +71,11 @@ class Screen:
 
     def _on_log(self, event: Answer) -> None:
         level = str(event["level"]).upper()
-        fields = " ".join(f"{name}={value}" for name, value in (event.get("fields") or {}).items())
+        rest, below = wording.fields(event.get("fields"))
         text = f"  {times.instant(event['at']).astimezone():%H:%M:%S} {level:<5} {clean(event['message'])}"
-        self._terminal.line(self._terminal.paint(f"{text} {clean(fields)}".rstrip(), *LEVELS.get(level, ())))
+        self._terminal.line(self._terminal.paint(f"{text} {rest}".rstrip(), *LEVELS.get(level, ())))
+        for line in below:
+            self._terminal.line("    " + self._terminal.paint(line, "dim"))
 
     def _on_dropped(self, event: Answer) -> None:
         self._terminal.line(
@@ -82,6 +84,9 @@ class Screen:
 
     def _on_ended(self, event: Answer) -> None:
         self._step = self._bar = ""
+        if event.get("logs_dropped"):
+            lines = f"  … {event['logs_dropped']:,} more lines were not kept: the run's log is full"
+            self._terminal.line(self._terminal.paint(lines, "yellow"))
         text, *styles = wording.status(event)
         took = f" in {times.took(event['duration_ms'])}" if event.get("duration_ms") is not None else ""
         said = wording.outcome(event)

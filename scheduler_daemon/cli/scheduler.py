@@ -96,7 +96,8 @@ def _figures(answer: Answer) -> list[tuple[str, Cell]]:
 
 
 def _extension(extension: Answer) -> str:
-    return f"{extension['name']} {extension['version']}" + (" (unavailable)" if extension["error"] else "")
+    fault = " (faulty)" if extension["jobs"] else " (unavailable)"
+    return f"{extension['name']} {extension['version']}" + (fault if extension["error"] else "")
 
 
 def _worker(worker: Answer) -> str:
@@ -151,7 +152,7 @@ def reload(session: Session, only_plan: bool) -> int:
 
 
 def _reloaded(answer: Answer, terminal: Terminal) -> Iterator[str]:
-    yield f"revision {answer['revision'][:12]} is in force: {answer['jobs']} jobs"
+    yield f"revision {answer['revision'][:12]} is in force: {wording.counted(answer['jobs'], 'job')}"
     for why in answer["degraded"]:
         yield terminal.paint(f"  {clean(why)}", "yellow")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from scheduler_daemon.cli import times
 from scheduler_daemon.cli.table import Cell
+from scheduler_daemon.cli.terminal import clean, clean_block
 
 Answer = Mapping[str, Any]
 SHORTEST = 18
@@ -41,6 +43,22 @@ _REASONS = {
     "cancelled": "by an operator",
     "shutdown": "the daemon stopped",
 }
+
+
+def fields(values: Mapping[str, Any] | None) -> tuple[str, list[str]]:
+    """A log line's fields: those that fit beside its message, and the lines of the others (a traceback's)."""
+    given = dict(values or {})
+    blocks = [name for name, value in given.items() if "\n" in str(value)]
+    beside = " ".join(f"{name}={_short(value)}" for name, value in given.items() if name not in blocks)
+    return clean(beside), [row for name in blocks for row in clean_block(given[name])]
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def status(run: Answer) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ ENDED = "ended"
 _TIMES = ("at", "started_at", "finished_at")
 _OUTCOME = (
     "status", "reason", "started_at", "finished_at", "duration_ms", "items_processed", "items_failed",
-    "message", "error", "traceback", "steps",
+    "message", "error", "traceback", "steps", "logs_dropped",
 )  # fmt: skip
 
 

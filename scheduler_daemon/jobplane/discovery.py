@@ -17,7 +17,7 @@ from scheduler_daemon.cron import CronExpression
 from scheduler_daemon.errors import CronError
 from scheduler_daemon.extension import ENTRY_POINT_GROUP, Extension, Job
 from scheduler_daemon.jobplane.sections import MismatchError, build, schema
-from scheduler_daemon.jobplane.text import describe, format_traceback
+from scheduler_daemon.jobplane.text import describe, format_traceback, place
 from scheduler_daemon.model import ExtensionInfo, JobInfo, SectionProblem
 
 _NOT_IN_NAMES = re.compile(r"[-_.]+")
@@ -49,9 +49,9 @@ class Loaded:
     leaves_threads: bool = False
 
     def fault(self, text: str, exc: BaseException | None = None) -> None:
-        self.faults.append(f"{self.found}: {text}")
+        self.faults.append(text)
         if exc is not None:
-            self.traceback = format_traceback(exc)
+            self.traceback = format_traceback(exc, ours=(__file__,))
 
     def info(self) -> ExtensionInfo:
         migrations = self.extension.migrations if self.extension else None
@@ -62,7 +62,7 @@ class Loaded:
             jobs=tuple(self.infos.values()),
             config_schema=schema(self.extension.config_model) if self.extension else None,
             migrations=str(migrations) if migrations else None,
-            error="; ".join(self.faults) or None,
+            error=f"{self.found}: {'; '.join(self.faults)}" if self.faults else None,
             traceback=self.traceback,
             leaves_threads=self.leaves_threads,
         )
@@ -123,7 +123,7 @@ def load(found: Found) -> Loaded:
     except (
         BaseException
     ) as exc:  # the one place that catches what an extension does at import, sys.exit() too
-        loaded.fault(f"cannot be imported: {describe(exc)}", exc)
+        loaded.fault(f"cannot be imported: {_with_place(exc)}", exc)
         return loaded
     if not isinstance(extension, Extension):
         loaded.fault(f"is a {type(extension).__name__}, not a scheduler_daemon.extension.Extension")
@@ -135,13 +135,20 @@ def load(found: Found) -> Loaded:
     return loaded
 
 
+def _with_place(exc: BaseException) -> str:
+    """Where it happened, and what: an author's first two questions."""
+    at = place(exc, ours=(__file__,))
+    what = f"SyntaxError: {exc.msg}" if isinstance(exc, SyntaxError) and at else describe(exc)
+    return f"{at}: {what}" if at else what
+
+
 def _read_jobs(loaded: Loaded, extension: Extension) -> None:
     seen: set[str] = set()
     for job in extension.jobs:
         try:
             info = _job_info(extension, job)
         except Exception as exc:  # names and schedules may be methods: an extension's code
-            loaded.fault(f"job {_label(job)}: {describe(exc)}", exc)
+            loaded.fault(f"job {_label(job)}: {_with_place(exc)}", exc)
             continue
         if info.name in seen:
             loaded.fault(f'registers two jobs named "{info.name}"; neither can run')

@@ -154,7 +154,7 @@ class Run:
         )
 
     def _raised(self, exc: BaseException) -> Message:
-        trace = format_traceback(exc)
+        trace = format_traceback(exc, ours=(__file__,))
         if isinstance(exc, MemoryError) and self._limit:
             self.out_of_memory = True
             text = f"MemoryError: beyond the memory limit of {self._limit:,} bytes"

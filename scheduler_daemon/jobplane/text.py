@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import traceback
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any
 
 LINE_LIMIT = 8_000
@@ -13,6 +15,7 @@ MESSAGE_LIMIT = 10_000
 TRACEBACK_LIMIT = 32_000
 FIELDS_LIMIT = 8_000
 _DEPTH = 6
+_IMPORTING = str(Path(importlib.__file__).parent)
 _ENTRIES = 200
 
 
@@ -43,12 +46,30 @@ def describe(exc: BaseException) -> str:
     return clean(f"{name}: {text}" if text else name)
 
 
-def format_traceback(exc: BaseException) -> str:
-    """The traceback, its middle left out where it is longer than TRACEBACK_LIMIT characters."""
+def place(exc: BaseException, *, ours: Container[str] = ()) -> str | None:
+    """`file:line` of the code that raised it; None where that is in a file of ours, or in the importing."""
+    if isinstance(exc, SyntaxError) and exc.filename and exc.lineno:
+        return f"{exc.filename}:{exc.lineno}"
+    frames = [
+        f"{frame.filename}:{frame.lineno}"
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if frame.filename not in ours and not frame.filename.startswith(("<", _IMPORTING))
+    ]
+    return frames[-1] if frames else None
+
+
+def format_traceback(exc: BaseException, *, ours: Container[str] = ()) -> str:
+    """The traceback, its middle left out where it is longer than TRACEBACK_LIMIT characters.
+
+    `ours`: files whose frames are left out at its top, so that it starts with the extension's code.
+    """
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename in ours:
+        trace = trace.tb_next
     try:
-        text = "".join(traceback.format_exception(exc))
+        text = "".join(traceback.format_exception(type(exc), exc, trace))
     except BaseException as problem:  # a job's exception may have any __str__, __cause__ or __notes__
-        text = "".join(traceback.format_tb(exc.__traceback__))
+        text = "".join(traceback.format_tb(trace))
         text += f"{describe(exc)}\n(its traceback cannot be written in full: {type(problem).__name__})\n"
     if len(text) > TRACEBACK_LIMIT:
         half = TRACEBACK_LIMIT // 2

@@ -64,7 +64,7 @@ PROTOCOL = 1
 """Raised with every change to these messages that an older side would not understand."""
 
 FRAME_LIMIT = 64 * 1024 * 1024
-SPLIT_AT = 64 * 1024
+SPLIT_AT = 16 * 1024
 PING_EVERY_S = 5.0
 SILENCE_S = 20.0
 

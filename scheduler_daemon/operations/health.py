@@ -22,7 +22,7 @@ def degraded(house: House) -> list[str]:
     if house.gateway.away_since is not None:
         reasons.append(f"database away since {house.gateway.away_since:%Y-%m-%d %H:%M:%S} UTC")
     reasons += [
-        f'extension "{extension.name}" is unavailable: {extension.error}'
+        f'extension "{extension.name}" is {"faulty" if extension.jobs else "unavailable"}: {extension.error}'
         for extension in house.edition.catalogue.extensions
         if extension.error
     ]

@@ -167,5 +167,5 @@ def _extensions(before: Catalogue, after: Catalogue) -> Iterator[Field]:
 
 
 def _version(extension: Any) -> str:
-    jobs = ", ".join(job.name for job in extension.jobs)
-    return f"{extension.version} ({'unavailable' if extension.error else jobs})"
+    jobs = ", ".join(job.name for job in extension.jobs) or ("unavailable" if extension.error else "no jobs")
+    return f"{extension.version} ({'faulty: ' if extension.error and extension.jobs else ''}{jobs})"

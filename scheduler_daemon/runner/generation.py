@@ -22,6 +22,8 @@ _FIRST_WORD_S = 60.0
 _FORK_S = 15.0
 _MARGIN_S = 3.0
 _DUMP = re.compile(r"^(Timeout \(|Fatal Python error)", re.MULTILINE)
+_THREAD = "(most recent call first):"
+_FRAME = re.compile(r'^  File "(.+)", line (\d+) in ', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ class Generation:
         name, distribution = self._importing
         hung = self._hung or (dump and dump.group().startswith("Timeout"))
         what = (
-            f"did not end within {self._import_timeout_s:g} s"
+            f"did not end within {self._import_timeout_s:g} s{_where(trace)}"
             if hung
             else f"ended the process: it {ending(status)}"
         )
@@ -206,6 +208,13 @@ class Generation:
         return CulpritError(
             Culprit(name, distribution, f"{distribution}[{name}]: its import {what}", trace, killed)
         )
+
+
+def _where(trace: str | None) -> str:
+    """Where it hung: the innermost line of Python in the main thread, which a dump has last."""
+    frames = [found.groups() for found in _FRAME.finditer((trace or "").rpartition(_THREAD)[2])]
+    inner = [(file, line) for file, line in frames if not file.startswith("<")][:1]
+    return "".join(f", at {file}:{line}" for file, line in inner)
 
 
 def ending(status: int) -> str:

@@ -162,7 +162,6 @@ class JobPlane:
                 if culprit.killed and chances:
                     chances -= 1
                     continue
-                self._log.error("extension unavailable", extension=culprit.extension, error=culprit.error)
                 aside.infos[culprit.extension] = ExtensionInfo(
                     name=culprit.extension,
                     distribution=culprit.distribution,
@@ -186,7 +185,16 @@ class JobPlane:
             if _set_aside_threaded(aside, request, answer):
                 await generation.stop(_STOP_S)
                 continue
-            return generation, _catalogue(answer, aside)
+            catalogue = _catalogue(answer, aside)
+            self._tell_faults(catalogue)
+            return generation, catalogue
+
+    def _tell_faults(self, catalogue: Catalogue) -> None:
+        for one in catalogue.extensions:
+            if one.error is not None:
+                trace = {"exception": one.traceback} if one.traceback else {}
+                what = "extension faulty" if one.jobs else "extension unavailable"
+                self._log.error(what, extension=one.name, error=one.error, **trace)
 
     def _on_zygote_end(self, generation: Generation, status: int) -> None:
         self._generations.discard(generation)

@@ -24,6 +24,7 @@ DELAY_S = 0.03
 FULL_DISK_S = 1.0
 LAST_PATIENCE_S = 10.0
 MAX_LOGS_HELD = 20_000
+LOGS_AT_ONCE = 1_000
 log = structlog.get_logger(__name__)
 
 
@@ -120,9 +121,11 @@ class Recorder:
             self._wake.clear()
             if not self._stopping:
                 await self._wait_for_others()
-            batch, self._batch = self._batch, Batch()
+            batch = self._take()
             self._log_starts(batch)
-            waiters, self._waiters = self._waiters, []
+            waiters: list[asyncio.Future[None]] = []
+            if not self._batch:
+                waiters, self._waiters = self._waiters, []
             self._under_way = batch
             kept = await self._write(batch) if batch else True
             self._under_way = Batch()
@@ -131,6 +134,19 @@ class Recorder:
                     waiter.set_result(None)
             if self._stopping and not (self._batch and kept):
                 return
+
+    def _take(self) -> Batch:
+        """What has come in; of a flood of log lines a part: other runs' outcomes do not wait for all."""
+        batch, self._batch = self._batch, Batch()
+        if len(batch.logs) > LOGS_AT_ONCE:
+            batch.logs, rest = batch.logs[:LOGS_AT_ONCE], batch.logs[LOGS_AT_ONCE:]
+            runs = {record.run_id for record in rest}
+            waiting = [ending for ending in batch.endings if ending.outcome.run_id in runs]
+            batch.endings = [ending for ending in batch.endings if ending.outcome.run_id not in runs]
+            self._batch = Batch(endings=waiting, logs=rest)
+            self._at_once.set()
+            self._wake.set()
+        return batch
 
     async def _wait_for_others(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -70,6 +70,9 @@ class Runner:
         ending = replace(ending, outcome=outcome)
         if (retry := retry_of(order, outcome)) is not None:
             ending = replace(ending, retry=retry)
+        if ending.logs_dropped:
+            full = f"the run's log is full: {ending.logs_dropped:,} more lines were not kept"
+            self._log(_line(order, outcome.finished_at, "WARN", full, {}))
         self._say(order, outcome)
         self._ended[order.id] = (order, ending)
         self._so_far.pop(order.id, None)
@@ -166,7 +169,7 @@ class Runner:
                 self.wake_later(key, ending.retry.not_before)
             self.dispatcher.waiting.freed(key)
             if self.streams:
-                self._publish(order, {"event": "ended", **_outcome_event(ending.outcome)})
+                self._publish(order, {"event": "ended", **_outcome_event(ending)})
             self.health.ended(order.spec.name, ending.outcome)
             if order.kind is RunKind.STARTUP:
                 said = ending.outcome.message or ending.outcome.error or ""
@@ -199,15 +202,9 @@ class Runner:
     def _say(self, order: RunOrder, outcome: Outcome) -> None:
         """Each run's end also goes to its log (its start: see the recorder)."""
         level, fields = _level(outcome), _summary(outcome)
-        record = LogRecord(
-            timestamp=outcome.finished_at,
-            level=level,
-            module=__name__,
-            message=f"run {outcome.status.value}",
-            run_id=order.id,
-            job=order.spec.name,
-            fields=fields,
-        )
+        trace = {"traceback": outcome.traceback} if level == "ERROR" and outcome.traceback else {}
+        message = f"run {outcome.status.value}"
+        record = _line(order, outcome.finished_at, level, message, {**fields, **trace})
         self._log(record)
         if level == "ERROR":
             log.warning(record.message, job=order.spec.name, run_id=order.id, recorded=True, **fields)
@@ -244,6 +241,18 @@ class Runner:
             log.warning("could not be done", why=str(error))
         except Exception:
             log.exception("internal error")
+
+
+def _line(order: RunOrder, at: float, level: str, message: str, fields: Mapping[str, Any]) -> LogRecord:
+    return LogRecord(
+        timestamp=at,
+        level=level,
+        module=__name__,
+        message=message,
+        run_id=order.id,
+        job=order.spec.name,
+        fields=fields,
+    )
 
 
 def _level(outcome: Outcome) -> str:
@@ -287,7 +296,13 @@ def _log_event(record: LogRecord) -> dict[str, Any]:
     }
 
 
-def _outcome_event(outcome: Outcome) -> dict[str, Any]:
+def _outcome_event(ending: Ending) -> dict[str, Any]:
+    outcome = ending.outcome
     event = asdict(outcome)
     del event["run_id"]
-    return {**event, "status": outcome.status.value, "duration_ms": _duration_ms(outcome)}
+    return {
+        **event,
+        "status": outcome.status.value,
+        "duration_ms": _duration_ms(outcome),
+        "logs_dropped": ending.logs_dropped,
+    }

@@ -17,7 +17,7 @@ from scheduler_daemon.runner.wellformed import check
 
 _LAST_BYTES_S = 1.0
 log = structlog.get_logger(__name__)
-_shared = memoryview(bytearray(256 * 1024))
+_shared = memoryview(bytearray(32 * 1024))  # a turn of the loop takes no more of a flood than this
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from scheduler_daemon.jobplane.text import (
     clean_fields,
     describe,
     format_traceback,
+    place,
     safe_str,
 )
 
@@ -153,3 +155,16 @@ def test_a_model_that_json_cannot_describe_has_no_schema() -> None:
         thing: Awkward
 
     assert schema(Odd) is None
+
+
+def test_a_mistake_is_found_by_its_place(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("x = 1\ny = = 2\n")
+    with pytest.raises(SyntaxError) as caught:
+        compile(broken.read_text(), str(broken), "exec")
+    assert place(caught.value) == f"{broken}:2"
+    with pytest.raises(ZeroDivisionError) as divided:
+        exec(compile("\n\n1 / 0", str(broken), "exec"))  # our own text
+    assert place(divided.value) == f"{broken}:3"
+    assert place(ValueError("never raised")) is None
+    assert "test_jobplane_text" not in format_traceback(divided.value, ours=(__file__,))

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from scheduler_daemon.ledger.outcomes import Batch, Ending, Outcomes
-from scheduler_daemon.model import Outcome, RunStatus
+from scheduler_daemon.model import LogRecord, Outcome, RunStatus
 from scheduler_daemon.runner import recorder as module
 from scheduler_daemon.runner.recorder import Recorder
 from scheduler_daemon.runner.spool import Spool
@@ -36,6 +36,10 @@ class Written:
 
 def ending(run_id: str) -> Ending:
     return Ending(outcome=Outcome(run_id=run_id, status=RunStatus.SUCCEEDED, finished_at=1.0), token="t")
+
+
+def line(run_id: str, number: int) -> LogRecord:
+    return LogRecord(timestamp=1.0, level="INFO", module="m", message=str(number), run_id=run_id, fields={})
 
 
 @pytest.fixture
@@ -70,6 +74,31 @@ async def test_ends_that_come_together_are_one_batch_and_the_last_one_sends_it(
     recorder.ended(ending("c"), alone=True)
     await asyncio.wait_for(written.news.wait(), PATIENCE_S)
     assert written.ends() == [["a", "b", "c"]]
+
+
+async def test_a_flood_of_log_lines_holds_up_no_other_run_s_end_and_its_own_comes_last(
+    recorder: Recorder, written: Written
+) -> None:
+    lines = 2 * module.LOGS_AT_ONCE + 1
+    for number in range(lines):
+        recorder.logged(line("flood", number))
+    recorder.ended(ending("flood"))
+    recorder.ended(ending("other"))
+    await asyncio.wait_for(recorder.flushed(), PATIENCE_S)
+
+    assert written.ends() == [["other"], [], ["flood"]]
+    told = [record.message for batch in written.batches for record in batch.logs]
+    assert told == [str(number) for number in range(lines)]
+
+
+async def test_a_stop_in_a_flood_writes_all_of_it(recorder: Recorder, written: Written) -> None:
+    for number in range(3 * module.LOGS_AT_ONCE):
+        recorder.logged(line("flood", number))
+    recorder.ended(ending("flood"))
+    await asyncio.wait_for(recorder.stop(), PATIENCE_S)
+
+    assert sum(len(batch.logs) for batch in written.batches) == 3 * module.LOGS_AT_ONCE
+    assert written.ends()[-1] == ["flood"]
 
 
 async def test_a_stop_waits_for_nothing_either(written: Written, recorder: Recorder) -> None:

@@ -36,6 +36,12 @@ async def steps(ctx: JobContext) -> JobResult:
     return JobResult.success().with_stats(2, 0).with_message("both done")
 
 
+@extension.job(name="floods", schedule="0 0 0 1 1 *")
+def floods(ctx: JobContext) -> None:
+    for number in range(10_005):
+        print(number)  # what the job is for
+
+
 @extension.job(name="fails", schedule="0 0 0 1 1 *")
 async def fails(ctx: JobContext) -> JobResult:
     async with ctx.step("bad", continue_on_error=True):

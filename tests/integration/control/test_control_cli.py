@@ -86,6 +86,22 @@ def test_a_failed_run_exits_1_and_cannot_steer_the_terminal(daemon: Daemon) -> N
     assert "\x1b" not in done.stdout
 
 
+def test_the_cause_of_a_failure_that_nobody_watched_is_in_the_log(daemon: Daemon) -> None:
+    run = daemon.run_to_end("fails")["run"]
+    done = daemon.cli("logs", "view", "--run", run)
+    assert "  Traceback (most recent call last):" in done.stdout
+    assert "probe_jobs.py" in done.stdout
+    assert "raise RuntimeError" in done.stdout
+
+
+def test_what_a_full_log_leaves_out_is_said(daemon: Daemon) -> None:
+    run = daemon.run_to_end("floods")["run"]
+    assert (
+        "the run's log is full: 5 more lines were not kept" in daemon.cli("logs", "view", "--run", run).stdout
+    )
+    assert "… 5 more lines were not kept" in daemon.cli("jobs", "run", "floods").stdout
+
+
 def test_several_jobs_run_one_after_the_other_and_one_failure_is_enough(daemon: Daemon) -> None:
     done = daemon.cli("jobs", "run", "fails", "nope", "steps")
     assert done.returncode == 1

@@ -178,6 +178,7 @@ async def test_a_step_may_fail_without_its_run(worker: Any) -> None:
 
     assert outcome["error"] == "KeyError: 'second'"
     assert 'raise KeyError("second")' in outcome["traceback"]
+    assert "jobplane/run.py" not in outcome["traceback"]  # it starts with the job's own code
     assert [(s["name"], s["status"], s["error"]) for s in outcome["steps"]] == [
         ("one", "failed", "ValueError: first"),
         ("two", "failed", "KeyError: 'second'"),
