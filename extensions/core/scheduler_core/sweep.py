@@ -2,7 +2,8 @@
 
 Few candidates are looked up at once, by whatever index serves, and worked off by their places. Many are met
 in one walk over the table's pages, front to back: each row is read once, whatever was removed before it.
-Where evidence has no index, the walk is made in long strides, each of which reads that table once.
+Where evidence has no index, the walk is made in long strides, each of which reads that table once. Where a
+foreign key has none, each removed row reads a table from end to end, in whatever order: batches start small.
 
 An interrupted sweep has removed whole batches only, and the next one finds the rest.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
@@ -48,7 +49,8 @@ SIZE: LiteralString = "SELECT pg_relation_size(%s::regclass) / current_setting('
 class Swept:
     """What became of the candidates: `removed`, or `left` to the next run, since others held on to them.
 
-    `dependents`: what → how many went with them. `braked`: there may be more than `max_rows`.
+    `dependents`: what → how many went with them, where an index counts them.
+    `braked`: there may be more than `max_rows`.
     Without `enforce` nothing is removed: `candidates` and `dependents` are what would have been.
     """
 
@@ -78,6 +80,8 @@ class Sweep:
     ) -> None:
         self._ctx = ctx
         self._connection = connection
+        if pace.enforce:
+            target = replace(target, dependents=tuple(d for d in target.dependents if d.quick))
         self._target = target
         self._pace = pace
         self._note = note
@@ -85,7 +89,7 @@ class Sweep:
         self._batches = Batches(
             connection, target, self._tally, rows=pace.batch_size, pause=pace.pause_percent / 100
         )
-        self._rows = pace.batch_size
+        self._rows = 1 if target.heavy else pace.batch_size
         self._braked = False
         self._reported = -REPORT_S
 
@@ -97,7 +101,7 @@ class Sweep:
         async with configured(self._connection, self._batches.settings()):
             if len(places) < FEW:
                 await self._list(places)
-            elif self._target.quick:
+            elif self._target.quick and not self._target.heavy:
                 await self._walk(await self._size())
             else:
                 await self._stride(await self._size())

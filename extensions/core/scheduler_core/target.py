@@ -72,6 +72,11 @@ class Dependent:
     table: Table
     column: str
 
+    @property
+    def quick(self) -> bool:
+        """Whether each batch can count them, as of evidence."""
+        return self.column in self.table.indexed or self.table.size <= SMALL
+
     def number(self, key: sql.Composable) -> sql.Composed:
         """A sub-select of how many hang on a key."""
         return sql.SQL("(SELECT count(*) FROM {} d WHERE d.{} = {})").format(
@@ -101,6 +106,11 @@ class Target:
     def quick(self) -> bool:
         return all(evidence.quick for evidence in self.evidence)
 
+    @property
+    def heavy(self) -> bool:
+        """Whether a foreign key without an index makes each removed row read some table from end to end."""
+        return any(not reference.indexed and reference.size > SMALL for reference in self.references)
+
     def find(self, piece: Piece | None, limit: int | None) -> sql.Composed:
         """SELECT of the places of candidates, all evidence considered."""
         condition = self._condition(piece.where if piece else None, self.evidence)
@@ -110,16 +120,21 @@ class Target:
 
     def count(self, limit: int | None) -> sql.Composed:
         """SELECT of the number of candidates, and of the rows of each dependent that would go with them."""
-        key = sql.Identifier("t", self.key)
-        hanging = sql.SQL("").join(
-            [sql.SQL(", coalesce(sum({}), 0)::bigint").format(d.number(key)) for d in self.dependents]
-        )
-        return sql.SQL("SELECT count(*){} FROM (SELECT t.{} FROM {} t WHERE {}{}) t").format(
-            hanging,
+        hanging = [
+            sql.SQL(", (SELECT count(*) FROM {} d WHERE d.{} IN (SELECT key FROM candidate))").format(
+                dependent.table.identifier, sql.Identifier(dependent.column)
+            )
+            for dependent in self.dependents
+        ]
+        return sql.SQL(
+            "WITH candidate AS MATERIALIZED (SELECT t.{} AS key FROM {} t WHERE {}{})"
+            " SELECT (SELECT count(*) FROM candidate){}"
+        ).format(
             sql.Identifier(self.key),
             self.table.identifier,
             self._condition(None, self.evidence),
             _limited(limit),
+            sql.Composed(hanging),
         )
 
     def removal(self, piece: sql.Composable, *, skip_locked: bool = False) -> sql.Composed:

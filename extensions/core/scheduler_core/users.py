@@ -46,8 +46,14 @@ async def clean(run: MaintenanceRun[AnonymousUserParameters]) -> JobResult:
     target = _old_anonymous_users(schema, reaching, run)
     swept = await run.sweep(target, "anonymous users removed")
     condition = f"older than {counted(run.parameters.retention_days, 'day')}"
-    line = swept_line(swept, "removed", "anonymous user", condition, enforce=run.parameters.enforce)
-    return result([swept], message([line], absent=absent, advice=missing_indexes(reaching, target.evidence)))
+    lines = [swept_line(swept, "removed", "anonymous user", condition, enforce=run.parameters.enforce)]
+    if swept.removed:
+        lines += [
+            f"their {each.what}s went uncounted: {each.table.label} ({each.column}) has no index"
+            for each in target.dependents
+            if not each.quick
+        ]
+    return result([swept], message(lines, absent=absent, advice=missing_indexes(reaching, target.evidence)))
 
 
 def _old_anonymous_users(

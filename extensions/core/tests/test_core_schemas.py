@@ -177,3 +177,23 @@ async def test_foreign_keys_without_an_index_are_named_once_their_table_is_large
         "CREATE INDEX CONCURRENTLY ON user_contexts (user_id):"
         " each removed row reads that table from end to end"
     ]
+
+
+async def test_without_an_index_on_a_large_table_what_goes_along_is_counted_only_in_advance(
+    bare_database: Any, run_core: Any
+) -> None:
+    bare_database.execute(OLDER)
+    for _ in range(3):
+        bare_database.user(age=OLD)
+    bare_database.execute(
+        "INSERT INTO user_contexts (context_id, user_id, created_at)"
+        " SELECT 'c' || n, u.id, '2026-11-22' FROM users u, generate_series(1, 6000) n WHERE u.id = 'u1'"
+    )
+
+    asked = await run_core(users.clean, AnonymousUserParameters(enforce=False))
+    ran = await run_core(users.clean, AnonymousUserParameters())
+
+    assert asked.message.startswith("would have removed 3 anonymous users (and 6,000 contexts) older than")
+    assert ran.message.startswith("removed 3 of 3 anonymous users older than 30 days in ")
+    assert "; their contexts went uncounted: user_contexts (user_id) has no index; " in ran.message
+    assert bare_database.one("SELECT count(*) FROM user_contexts") == 0
