@@ -234,7 +234,10 @@ class StepRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogRecord:
-    """One line that a job or the daemon logged. `timestamp` is Unix time in seconds."""
+    """One line that a job or the daemon logged.
+
+    `level` is DEBUG, INFO, WARN or ERROR; `timestamp` is Unix time in seconds.
+    """
 
     timestamp: float
     level: str

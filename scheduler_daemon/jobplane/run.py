@@ -160,7 +160,7 @@ class Run:
             text = f"MemoryError: beyond the memory limit of {self._limit:,} bytes"
             return self._outcome("failed", message="memory limit", error=text, traceback=trace)
         if self.cancel_reason:
-            text = f"cancelled: {self.cancel_reason}"
+            text = "cancelled" if self.cancel_reason == "cancelled" else f"cancelled: {self.cancel_reason}"
             if not isinstance(exc, asyncio.CancelledError):
                 text += f"; it ended with {describe(exc)}"
             return self._outcome("cancelled", error=text, traceback=trace)

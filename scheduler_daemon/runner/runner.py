@@ -266,7 +266,7 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
         "started_at": _moment(outcome.started_at),
         "processed": outcome.items_processed,
         "failed": outcome.items_failed,
-        "message": outcome.message,
+        "message": outcome.message if outcome.message != outcome.error else None,
         "error": outcome.error,
         "duration_ms": _duration_ms(outcome),
     }

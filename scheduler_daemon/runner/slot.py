@@ -153,7 +153,7 @@ class Slot:
             return
         record = LogRecord(
             timestamp=message["at"],
-            level=LEVELS.get(message["level"], "INFO"),
+            level=LEVELS[message["level"]],
             module=message["module"],
             message=message["message"],
             run_id=order.id,

@@ -104,7 +104,7 @@ _SHAPES: Mapping[str, Mapping[str, Check]] = {
     "log": {
         "id": _or_none(_text),
         "at": _time,
-        "level": _text,
+        "level": _one_of("debug", "info", "warning", "error"),
         "module": _text,
         "message": _text,
         "fields": _or_none(lambda value: isinstance(value, dict) and _data(value)),

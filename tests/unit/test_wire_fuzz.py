@@ -22,7 +22,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "started": {"id": RUN, "at": 1.5},
     "step": {"id": RUN, "name": "post", "status": "failed", "duration_s": 0.5, "error": "é"},
     "progress": {"id": RUN, "done": 1, "total": None, "note": ""},
-    "log": {"id": RUN, "at": 1, "level": "INFO", "module": "m", "message": "x", "fields": {"a": [1, "b"]}},
+    "log": {"id": RUN, "at": 1, "level": "info", "module": "m", "message": "x", "fields": {"a": [1, "b"]}},
     "outcome": {
         "id": RUN,
         "status": "succeeded",
@@ -132,6 +132,7 @@ def hostile(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=400, deadline=None)
 @example([{"t": ["unhashable"], "id": RUN}])
 @example([{"t": None}])
+@example([{"t": "log", "at": 1, "level": "info", "module": "m", "message": "of no run"}])
 def test_the_daemon_takes_it_or_refuses_it_and_never_breaks(messages: list[dict[str, Any]]) -> None:
     one, deaf = slot()
     for frame in Decoder().feed(encode(json.loads(json.dumps(messages)))):

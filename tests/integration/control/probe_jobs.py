@@ -44,6 +44,8 @@ def floods(ctx: JobContext) -> None:
 
 @extension.job(name="fails", schedule="0 0 0 1 1 *")
 async def fails(ctx: JobContext) -> JobResult:
+    ctx.logger.error("about to fail")
+    ctx.logger.warning("for the last time")
     async with ctx.step("bad", continue_on_error=True):
         raise ValueError("no\x1b[31m good")
     raise RuntimeError("as it was asked to")

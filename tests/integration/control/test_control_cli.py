@@ -243,7 +243,10 @@ def test_logs_can_be_viewed_searched_and_exported(daemon: Daemon, tmp_path: Path
     daemon.run_to_end("fails")
     errors = daemon.cli("logs", "view", "--level", "error", "--since", "1h", "--job", "fails")
     assert "as it was asked to" in errors.stdout
+    assert "about to fail" in errors.stdout
     assert "INFO" not in errors.stdout
+    assert "for the last time" not in errors.stdout
+    assert "for the last time" in daemon.cli("logs", "view", "--level", "warn", "--job", "fails").stdout
     daemon.run_to_end("steps")
     assert "half way" in daemon.cli("logs", "search", "HALF", "--module", "ste").stdout
     file = tmp_path / "logs.csv"

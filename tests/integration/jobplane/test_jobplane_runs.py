@@ -173,6 +173,13 @@ async def test_failure_carries_message_and_counts(worker: Any) -> None:
     assert (outcome["items_processed"], outcome["items_failed"]) == (3, 4)
 
 
+async def test_a_traceback_begins_with_the_first_frame_of_the_job(worker: Any) -> None:
+    outcome = await worker.result("steps")
+
+    assert "jobplane/run.py" not in outcome["traceback"]
+    assert outcome["traceback"].startswith("Traceback (most recent call last):\n")
+
+
 async def test_a_step_may_fail_without_its_run(worker: Any) -> None:
     outcome = await worker.result("steps")
 
