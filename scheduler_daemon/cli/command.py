@@ -48,6 +48,13 @@ class Session:
     def json(self, answer: Any) -> None:
         self.terminal.line(json.dumps(answer, indent=2, ensure_ascii=not self.terminal.unicode))
 
+    def refused(self, error: Any) -> None:
+        """A problem document: whole as JSON, or in its own words."""
+        if self.as_json:
+            self.json(error.document)
+        else:
+            self.complain("\n".join(clean_block(error)))
+
     def complain(self, message: str) -> None:
         click.echo(message, err=True)
 
@@ -97,6 +104,7 @@ class Lazy(click.Group):
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
+        command.short_help = self._lazy[cmd_name][1]
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -133,9 +141,12 @@ class Duration(click.ParamType[timedelta]):
         from scheduler_daemon.cli import times
 
         try:
-            return value if isinstance(value, timedelta) else times.duration(value)
+            lasting = value if isinstance(value, timedelta) else times.duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if not lasting:
+            self.fail(f'"{value}" is no time at all', param, ctx)
+        return lasting
 
 
 class Moment(click.ParamType[datetime]):
@@ -157,16 +168,18 @@ def _failed(session: Session, error: Exception) -> int:
     from scheduler_daemon.control.client import DeniedError, NoDaemonError, ProblemError
 
     if isinstance(error, ProblemError):
-        if session.as_json:
-            session.json(error.document)
-        else:
-            session.complain("\n".join(clean_block(error)))
+        session.refused(error)
         return 1
     if isinstance(error, NoDaemonError):
         session.complain(f"{clean(error)}; start one with: {START}")
         return NO_DAEMON
     if isinstance(error, DeniedError):
         session.complain(clean(error))
+        return 1
+    if isinstance(error, OSError):
+        named = f"{error.filename}: " if error.filename else "cannot write: "
+        session.complain(clean(f"{named}{error.strerror or error}"))
+        _forget_stdout()
         return 1
     raise error
 

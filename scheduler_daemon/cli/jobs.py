@@ -10,7 +10,7 @@ import click
 
 from scheduler_daemon.cli import completion, parameters, times, wording
 from scheduler_daemon.cli.command import Moment, Session, command
-from scheduler_daemon.cli.table import Cell, fits, pairs, table
+from scheduler_daemon.cli.table import Cell, fits, pairs, spilling, table
 from scheduler_daemon.cli.terminal import Terminal, clean, clean_block
 from scheduler_daemon.control.client import segment
 
@@ -266,15 +266,7 @@ def runs_table(runs: list[Answer], terminal: Terminal, now: datetime) -> Iterato
     """One line a run; a span of instants that did not run says how many."""
     heads = ("RUN", "JOB", "KIND", "WHEN", "STATUS", "TOOK", "OUTCOME")
     width = wording.shortest(run["id"] for run in runs)
-    rows = [_run_row(run, now, width) for run in runs]
-    if fits(terminal, heads, rows, give=-1):
-        yield from table(terminal, heads, rows)
-        return
-    head, *lines = table(terminal, heads[:-1], [row[:-1] for row in rows], give=1)
-    yield head
-    for line, row in zip(lines, rows, strict=True):
-        yield line
-        yield from terminal.wrap(clean(row[-1]), "    ")
+    yield from spilling(terminal, heads, [_run_row(run, now, width) for run in runs], give=1)
 
 
 def _run_row(run: Answer, now: datetime, width: int) -> tuple[Cell, ...]:

@@ -12,7 +12,7 @@ from scheduler_daemon.cli.terminal import Terminal, clean, clean_block, shorten
 Answer = Mapping[str, Any]
 BAR = 24
 NAME_WIDTH = 24
-LEVELS = {"ERROR": ("red",), "WARN": ("yellow",), "WARNING": ("yellow",), "INFO": (), "DEBUG": ("dim",)}
+LEVELS = {"ERROR": ("red",), "WARN": ("yellow",), "INFO": (), "DEBUG": ("dim",)}
 
 
 class Screen:

@@ -51,7 +51,7 @@ def run_all(session: Session, names: tuple[str, ...], body: Answer, *, wait: boo
         except ProblemError as error:
             if len(names) == 1:
                 raise
-            session.complain(str(error))
+            session.refused(error)
             worst = 1
     return worst
 
@@ -101,14 +101,16 @@ def _cancel_asked(session: Session, screen: Screen) -> bool:
     """Ctrl-C: a person is asked; a script's run goes on."""
     if not screen.run or not (session.terminal.live and sys.stdin.isatty()):
         return False
+    session.complain(f"run {screen.run} is still under way")
     try:
         answer = click.prompt(
-            f"{screen.run} is still under way. Leave it running, or cancel it?",
+            "Leave it running, or cancel it?",
             type=click.Choice(["leave", "cancel"]),
             default="leave",
             err=True,
         )
     except click.Abort:
+        session.complain("")
         return False
     return bool(answer == "cancel")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import click
 
+from scheduler_daemon.cli import actions as acts
 from scheduler_daemon.cli import plan, times, wording
 from scheduler_daemon.cli.command import Session, command
 from scheduler_daemon.cli.table import Cell, pairs, table
@@ -193,33 +193,4 @@ def actions(session: Session, limit: int) -> None:
     Example:
       systemprompt infra scheduler actions -n 50
     """
-    session.show(session.client.get("/v1/actions", limit=limit), _actions)
-
-
-def _actions(answer: Answer, terminal: Terminal) -> Iterator[str]:
-    now = datetime.now().astimezone()
-    rows: list[tuple[Cell, ...]] = [
-        (
-            times.local(one["at"], now=now),
-            f"{one['user_name']} ({one['uid']}, pid {one['pid']})",
-            (one["action"], "bold"),
-            one["target"] or "",
-            (f"refused: {one['error'].splitlines()[0]}", "red") if one["error"] else _change(one),
-        )
-        for one in answer["actions"]
-    ]
-    yield from table(terminal, ("WHEN", "WHO", "ACTION", "OF", "WHAT"), rows)
-
-
-def _change(action: Answer) -> str:
-    before, after = (_brief(action[side]) for side in ("before", "after"))
-    return f"{before} → {after}" if before and after else after or before
-
-
-def _brief(side: Any) -> str:
-    if isinstance(side, dict):
-        told = {name: value for name, value in side.items() if value not in (None, {}, "")}
-        return ", ".join(
-            f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in told.items()
-        )
-    return "" if side is None else str(side)
+    session.show(session.client.get("/v1/actions", limit=limit), acts.lines)

@@ -9,6 +9,7 @@ from scheduler_daemon.cli.terminal import Terminal, clean, columns, shorten
 GAP = "  "
 LEAST = 14
 """A column that gives way keeps so much."""
+BELOW = "    "
 Cell = str | tuple[str, ...]
 """A text, or a text with the names of its styles."""
 
@@ -24,6 +25,38 @@ def table(
     yield terminal.paint(_line(heads, widths, [()] * len(heads), terminal), "bold").rstrip()
     for row, texts in zip(rows, cells, strict=True):
         yield _line(texts, widths, [_styles(cell) for cell in row], terminal).rstrip()
+
+
+def spilling(
+    terminal: Terminal, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, give: int = -1
+) -> Iterator[str]:
+    """A table whose last cells are never cut: what does not fit beside its row comes below it.
+
+    `give`: of the others, the one that is cut first.
+    """
+    last = [_text(row[-1]) for row in rows]
+    room = _room(terminal, heads, rows)
+    beside = [room is None or columns(text) <= room for text in last]
+    if room is None or (room >= LEAST and any(text for text, fits in zip(last, beside, strict=True) if fits)):
+        whole = [row if fits else (*row[:-1], "") for row, fits in zip(rows, beside, strict=True)]
+        head, *lines = table(terminal, heads, whole)
+    else:
+        beside = [False] * len(rows)
+        head, *lines = table(terminal, heads[:-1], [row[:-1] for row in rows], give=give)
+    yield head
+    for line, row, fits in zip(lines, rows, beside, strict=True):
+        yield line
+        if not fits:
+            for part in terminal.wrap(_text(row[-1]), BELOW):
+                yield terminal.paint(part, *_styles(row[-1]))
+
+
+def _room(terminal: Terminal, heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> int | None:
+    """What the last column may take; None where nobody counts columns."""
+    if terminal.width is None:
+        return None
+    columns_but_last = list(zip(heads, *([_text(cell) for cell in row] for row in rows), strict=True))[:-1]
+    return terminal.width - sum(max(map(columns, column)) + len(GAP) for column in columns_but_last)
 
 
 def fits(

@@ -25,12 +25,12 @@ def local(moment: datetime | str | None, *, now: datetime | None = None) -> str:
 
 
 def relative(moment: datetime | str | None, now: datetime) -> str:
-    """ "in 4 min", "3 h ago"."""
+    """ "in 4 min", "3 h ago", "just now"."""
     if moment is None:
         return ""
     seconds = ((instant(moment) if isinstance(moment, str) else moment) - now).total_seconds()
     if abs(seconds) < 1:
-        return "now"
+        return "just now" if seconds < 0 else "now"
     return f"in {span(seconds)}" if seconds > 0 else f"{span(-seconds)} ago"
 
 

@@ -133,9 +133,11 @@ def items(run: Answer) -> str:
 def outcome(run: Answer) -> str:
     """What a run said, or what was wrong with it."""
     told = run.get("error") if run["status"] != "cancelled" else None
-    error = str(told or "").strip().splitlines()
-    parts = [why(run), items(run), run.get("message") or "", error[0] if error else ""]
-    return " · ".join(dict.fromkeys(part for part in parts if part))  # a result's message may be its error
+    error = (str(told or "").strip().splitlines() or [""])[0]
+    message = run.get("message") or ""  # a result's message may be its error
+    reason = "" if error and run.get("reason") == "worker_died" else why(run)
+    parts = [reason, items(run), message, error]
+    return " · ".join(dict.fromkeys(part for part in parts if part))
 
 
 def short(run_id: str | None) -> str:

@@ -148,7 +148,7 @@ class Slot:
             self._owner.cancel(run_id, reason)
 
     def _on_log(self, message: Mapping[str, Any]) -> None:
-        order = self.handed.get(message["id"])
+        order = self.handed.get(message.get("id") or "")
         if order is None:
             return
         record = LogRecord(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_daemon.cli.chart import buckets, draw
-from scheduler_daemon.cli.table import fits, pairs, table
+from scheduler_daemon.cli.table import fits, pairs, spilling, table
 from scheduler_daemon.cli.terminal import Terminal, clean, columns, shorten
 from scheduler_daemon.cli.wording import outcome, shortest
 
@@ -74,6 +74,21 @@ def test_a_table_that_is_far_too_wide_shrinks_where_it_is_widest() -> None:
     assert "b" * 20 in lines[1]
 
 
+def test_last_cells_that_do_not_fit_come_below_their_rows() -> None:
+    terminal = Terminal(Screen(), environ={}, colour=False)
+    rows = [("a", "short"), ("b", "word " * 20), ("c", "")]
+    lines = list(spilling(terminal, ("NAME", "TEXT"), rows))
+    assert lines[:3] == ["NAME  TEXT", "a     short", "b"]
+    assert lines[3].startswith("    word word")
+    assert lines[-1] == "c"
+    assert max(map(columns, lines)) <= 80
+    assert "".join(lines).count("word") == 20
+    crowded = [("n" * 70, "a text for below")]
+    assert list(spilling(terminal, ("NAME", "TEXT"), crowded)) == ["NAME", "n" * 70, "    a text for below"]
+    piped = Terminal(Screen(live=False), environ={})
+    assert len(list(spilling(piped, ("NAME", "TEXT"), rows))) == 4
+
+
 def test_wrapped_lines_fit_and_keep_their_indentation() -> None:
     terminal = Terminal(Screen(), environ={}, colour=False)
     lines = terminal.wrap("word " * 40, "  • ", "    ")
@@ -93,6 +108,22 @@ def test_ascii_terminals_get_ascii() -> None:
     screen = Screen("ascii")
     Terminal(screen, environ={}).line("✓ naïve")
     assert screen.getvalue() == "? na?ve\n"
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ({"message": "no milk", "error": "no milk"}, "no milk"),
+        (
+            {"reason": "worker_died", "error": "its worker was killed by SIGSEGV"},
+            "its worker was killed by SIGSEGV",
+        ),
+        ({"reason": "worker_died"}, "its worker died"),
+        ({"message": "half", "error": "ValueError: x\nmore"}, "half · ValueError: x"),
+    ],
+)
+def test_what_came_of_a_run_is_said_once(run: dict[str, str], told: str) -> None:
+    assert outcome({"status": "failed", **run}) == told
 
 
 def test_ids_are_shown_as_short_as_tells_them_apart() -> None:

@@ -38,6 +38,7 @@ def test_a_moment_is_a_duration_ago_or_a_time() -> None:
     ("seconds", "text"),
     [
         (0, "now"),
+        (-0.3, "just now"),
         (45, "in 45 s"),
         (-45, "45 s ago"),
         (150, "in 2 min"),

@@ -110,6 +110,30 @@ def test_several_jobs_run_one_after_the_other_and_one_failure_is_enough(daemon: 
     assert done.stdout.rstrip().endswith("both done")
 
 
+def test_several_jobs_answer_in_json_a_refusal_too(daemon: Daemon) -> None:
+    done = daemon.cli("jobs", "run", "nope", "steps", "--json")
+    assert done.returncode == 1
+    refused, rest = json.JSONDecoder().raw_decode(done.stdout)
+    assert refused["code"] == "unknown-job"
+    assert json.loads(done.stdout[rest:])["status"] == "succeeded"
+
+
+def test_a_switch_for_no_time_at_all_is_misspelt(daemon: Daemon) -> None:
+    done = daemon.cli("jobs", "disable", "steps", "--for", "0s")
+    assert done.returncode == 2
+    assert '"0s" is no time at all' in done.stderr
+    assert daemon.json("jobs", "show", "steps")["enabled"] is True
+
+
+def test_what_cannot_be_written_is_said_in_a_line(daemon: Daemon, tmp_path: Path) -> None:
+    done = daemon.cli("logs", "export", "-o", str(tmp_path / "no" / "file"))
+    assert (done.returncode, done.stderr) == (1, f"{tmp_path}/no/file: No such file or directory\n")
+    program = Path(sys.executable).parent / "systemprompt"
+    shell = f"{program} infra jobs list --socket {daemon.socket} > /dev/full"
+    full = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=60)
+    assert (full.returncode, full.stderr) == (1, "cannot write: No space left on device\n")
+
+
 def test_without_waiting_the_id_alone_comes_back(daemon: Daemon) -> None:
     done = daemon.cli("jobs", "run", "steps", "--no-wait")
     run = done.stdout.strip()
