@@ -7,12 +7,8 @@ import contextlib
 import os
 import signal
 import socket
-import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,16 +16,16 @@ import structlog
 
 from scheduler_daemon import __version__, systemd
 from scheduler_daemon.clock import Clock
-from scheduler_daemon.config import Loaded, bindings, plain_secrets, section_problems
+from scheduler_daemon.config import Loaded
 from scheduler_daemon.control.exposition import Exposition
 from scheduler_daemon.control.server import ControlServer
 from scheduler_daemon.database.embedded import EmbeddedServer
 from scheduler_daemon.database.gateway import Gateway
-from scheduler_daemon.database.migrations import SCHEDULER, Applied, MigrationSet, apply
+from scheduler_daemon.database.migrations import SCHEDULER, apply
 from scheduler_daemon.database.pools import connect_with_retry, describe
-from scheduler_daemon.database.roles import JOB_ROLE, ensure_job_role
+from scheduler_daemon.database.roles import ensure_job_role
 from scheduler_daemon.engine import ClockWatch, Engine
-from scheduler_daemon.errors import ConfigurationError, MigrationError, SchedulerError
+from scheduler_daemon.errors import SchedulerError
 from scheduler_daemon.ledger.claims import Claims
 from scheduler_daemon.ledger.history import Actor, History
 from scheduler_daemon.ledger.outcomes import Outcomes
@@ -37,15 +33,15 @@ from scheduler_daemon.ledger.plans import Plans
 from scheduler_daemon.ledger.presence import Presence
 from scheduler_daemon.ledger.values import NodeIdentity
 from scheduler_daemon.logs import LedgerTap
-from scheduler_daemon.maintenance import reach
-from scheduler_daemon.model import Catalogue, JobSpec, Settings
+from scheduler_daemon.model import JobSpec, Settings
 from scheduler_daemon.operations import House, Operations
 from scheduler_daemon.operations.lookout import JournalLines, Lookout
 from scheduler_daemon.operations.pulse import Pulse
+from scheduler_daemon.preparation import Preparation, job_plane
 from scheduler_daemon.runner.book import Book
 from scheduler_daemon.runner.dispatcher import Dispatcher
 from scheduler_daemon.runner.guardian import Books, Guardian
-from scheduler_daemon.runner.plane import Discovery, JobPlane
+from scheduler_daemon.runner.plane import JobPlane
 from scheduler_daemon.runner.pool import Pool
 from scheduler_daemon.runner.readiness import BEGINNING
 from scheduler_daemon.runner.recorder import Recorder
@@ -115,15 +111,17 @@ class Daemon:
         await apply(url, [SCHEDULER], log=log.info)
         if settings.database_url is None:
             await ensure_job_role(url)
-        plane = JobPlane(python=settings.jobplane_python or Path(sys.executable), log=log)
+        plane = job_plane(settings)
         self._exits.push_async_callback(plane.stop, 0)
         gateway = Gateway(url, log=log.warning)
         await gateway.open()
         self._exits.push_async_callback(gateway.close)
-        prepare = self._preparer(plane, (url, jobs_url))
-        edition = await prepare(self._loaded, start=True)
+        learn = self._tap.redactor.learn
+        preparation = Preparation(plane, url=url, jobs_url=jobs_url, learn=learn)
+        edition = await preparation.first(self._loaded)
         house = self._furnish(gateway, plane, node, edition)
-        house.database, house.jobs_database_url, house.prepare = describe(url), jobs_url, prepare
+        house.database, house.jobs_database_url = describe(url), jobs_url
+        house.prepare = preparation.another
         self._house = house
         return Operations(house)
 
@@ -139,30 +137,6 @@ class Daemon:
         connection = await connect_with_retry(settings.database_url, log.warning, DATABASE_PATIENCE)
         await connection.close()
         return settings.database_url, settings.database_url
-
-    def _preparer(self, plane: JobPlane, urls: tuple[str, str]) -> Callable[..., Awaitable[Edition]]:
-        url, jobs_url = urls
-        embedded = url != jobs_url
-
-        async def prepare(loaded: Loaded, start: bool = False) -> Edition:
-            self._tap.redactor.learn(loaded.secrets)
-
-            usable = Catalogue()
-
-            async def accept(catalogue: Catalogue) -> None:
-                found = (*section_problems(loaded, catalogue.problems), *plain_secrets(loaded, catalogue))
-                errors = [one for one in found if one.severity == "error"]
-                if errors:
-                    raise ConfigurationError(errors)
-                nonlocal usable
-                usable = await _migrated(url, catalogue, JOB_ROLE if embedded else None)
-
-            request = Discovery.of(loaded.settings, jobs_url)
-            await (plane.start if start else plane.reload)(request, accept)
-            bound = bindings(loaded.settings, usable)
-            return Edition(settings=loaded.settings, catalogue=usable, bindings=bound)
-
-        return prepare
 
     def _furnish(self, gateway: Gateway, plane: JobPlane, node: NodeIdentity, edition: Edition) -> House:
         settings, clock = self._loaded.settings, self._clock
@@ -198,9 +172,6 @@ class Daemon:
             loaded=self._loaded,
             edition=edition,
             started_at=clock.now(),
-            database="",
-            jobs_database_url="",
-            prepare=_never,
         )
 
     async def _start(self, operations: Operations) -> None:
@@ -343,28 +314,6 @@ def _identity(state: StateDirectory) -> NodeIdentity:
     )
 
 
-def _migrations(catalogue: Catalogue, role: str | None) -> list[MigrationSet]:
-    return [
-        MigrationSet(owner=extension.name, folder=Path(extension.migrations), role=role)
-        for extension in catalogue.extensions
-        if extension.migrations is not None and extension.error is None
-    ]
-
-
-async def _migrated(url: str, catalogue: Catalogue, role: str | None) -> Catalogue:
-    """Apply what is missing; an extension whose migration fails has no jobs then, and the rest works."""
-    usable = []
-    for extension in catalogue.extensions:
-        try:
-            await apply(url, _migrations(Catalogue(extensions=(extension,)), role), log=log.info)
-        except MigrationError as error:
-            why = f"{extension.distribution}[{extension.name}]: its migration failed: {error}"
-            log.error("extension unavailable", extension=extension.name, error=why)
-            extension = replace(extension, jobs=(), error=why)
-        usable.append(extension)
-    return replace(catalogue, extensions=tuple(usable))
-
-
 async def _keep_running(server: EmbeddedServer) -> None:
     """The embedded server is restarted if it dies."""
     tries = 0
@@ -389,22 +338,3 @@ async def _quietly(work: Callable[[], Awaitable[None]]) -> None:
     with contextlib.suppress(SchedulerError, TimeoutError):
         async with asyncio.timeout(LAST_WORD_S):
             await work()
-
-
-async def _never(loaded: Loaded) -> Edition:
-    raise AssertionError("the house is not furnished yet")
-
-
-async def migrate_once(loaded: Loaded) -> list[Applied]:
-    """What `scheduler-daemon migrate` does: as a start would. A daemon may be running meanwhile."""
-    settings = loaded.settings
-    async with reach(settings) as database, contextlib.AsyncExitStack() as exits:
-        applied = await apply(database.url, [SCHEDULER])
-        if database.job_role is not None:
-            await ensure_job_role(database.url)
-        folder = exits.enter_context(tempfile.TemporaryDirectory(prefix="scheduler-migrate-"))
-        plane = JobPlane(python=settings.jobplane_python or Path(sys.executable), log=log)
-        exits.push_async_callback(plane.stop, 0)
-        request = replace(Discovery.of(settings, None), state_dir=Path(folder))
-        catalogue = await plane.start(request)
-        return applied + await apply(database.url, _migrations(catalogue, database.job_role))

@@ -117,8 +117,8 @@ def check(config: str | None, strict: bool) -> None:
 @config_option
 def migrate(config: str | None) -> None:
     """Bring the database's tables up to date: the daemon's own, then those of the extensions."""
-    from scheduler_daemon.daemon import migrate_once
     from scheduler_daemon.errors import SchedulerError
+    from scheduler_daemon.preparation import migrate_once
 
     try:
         applied = asyncio.run(migrate_once(_load(config)))

@@ -46,9 +46,9 @@ class House:
     loaded: Loaded
     edition: Edition
     started_at: datetime
-    database: str
-    jobs_database_url: str
-    prepare: Callable[[Loaded], Awaitable[Edition]]
+    database: str = field(init=False)
+    jobs_database_url: str = field(init=False)
+    prepare: Callable[[Loaded], Awaitable[Edition]] = field(init=False)
     notifier: Notifier | None = None
     tally: Tally = field(default_factory=Tally)
     ready: bool = False
