@@ -42,6 +42,7 @@ _REASONS = {
     "timeout": "it took too long",
     "cancelled": "by an operator",
     "shutdown": "the daemon stopped",
+    "removed": "its job was taken away",
 }
 
 

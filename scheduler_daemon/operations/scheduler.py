@@ -172,6 +172,7 @@ class SchedulerOperations:
         house.runner.pool.refresh(edition.settings.workers)
         house.engine.set_plan(house.book.tables())
         dispatcher.readiness.release("other_revision")
+        await house.guardian.end_jobless()
 
     def _nodes(self) -> Sequence[NodeView]:
         return [

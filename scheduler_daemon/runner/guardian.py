@@ -86,6 +86,7 @@ class Guardian:
     async def resolve_own(self) -> int:
         """What earlier daemons of this state directory left; how many runs were lost."""
         left = await self._books.presence.left_behind()
+        await self._end_jobless(left)
         return await self._resolve(
             left, Verdict(reason="daemon_died", message="its daemon died or was killed")
         )
@@ -93,6 +94,10 @@ class Guardian:
     async def recover(self) -> None:
         """After an outage: rows whose claim was committed although its answer never came."""
         await self._runner.adopt(self._books.presence.own_live)
+
+    async def end_jobless(self) -> None:
+        """After a change of the configuration: what waits for a job that is not planned here any more."""
+        await self._end_jobless(await self._books.presence.own_live())
 
     async def beat(self) -> None:
         """A sign of life, the clock's skew, the revision in force, and a verdict on silent nodes."""
@@ -221,6 +226,12 @@ class Guardian:
         for run in running:
             self._runner.dispatcher.waiting.add(run.concurrency)
         return len(lost)
+
+    async def _end_jobless(self, runs: Sequence[StoredRun]) -> None:
+        book = self._runner.dispatcher.book
+        gone = [run.id for run in runs if run.status is RunStatus.QUEUED and book.spec(run.job) is None]
+        if gone:
+            await self._runner.end_queued(gone, "removed", "its job is not planned here any more")
 
     def _mine(self, run: StoredRun) -> bool:
         return (

@@ -68,7 +68,8 @@ class Runner:
     def ended(self, order: RunOrder, ending: Ending) -> None:
         outcome = self.redactor.outcome(ending.outcome)
         ending = replace(ending, outcome=outcome)
-        if (retry := retry_of(order, outcome)) is not None:
+        known = self.dispatcher.book.spec(order.spec.name) is not None
+        if known and (retry := retry_of(order, outcome)) is not None:
             ending = replace(ending, retry=retry)
         if ending.logs_dropped:
             full = f"the run's log is full: {ending.logs_dropped:,} more lines were not kept"
@@ -145,14 +146,19 @@ class Runner:
 
     async def cancel(self, run_id: UUID, reason: str = "cancelled") -> None:
         """End a live run wherever it is: waiting, handed to a worker here, or on another node."""
-        message = "cancelled before it started"
-        if run_id in await self.dispatcher.end_queued([run_id], reason=reason, message=message):
-            end = {"event": "ended", "run": str(run_id), "status": "cancelled", "reason": reason}
-            self.streams.publish(str(run_id), {**end, "message": message})
-            self._let_waiters_go(str(run_id))
+        if await self.end_queued([run_id], reason, "cancelled before it started"):
             return
         if not self.pool.cancel(str(run_id), reason):
             await self._presence.request_cancel([run_id], reason)
+
+    async def end_queued(self, ids: Sequence[UUID], reason: str, message: str) -> set[UUID]:
+        """End those that have not started, and tell who watches; which they were."""
+        ended = await self.dispatcher.end_queued(ids, reason=reason, message=message)
+        for run_id in map(str, ended):
+            end = {"event": "ended", "run": run_id, "status": "cancelled", "reason": reason}
+            self.streams.publish(run_id, {**end, "message": message})
+            self._let_waiters_go(run_id)
+        return ended
 
     async def _cancel_all(self, ids: list[UUID]) -> None:
         for run_id in ids:

@@ -99,3 +99,23 @@ def test_an_embedded_server_that_is_killed_is_started_again(stage: Stage) -> Non
     done = daemon.program("systemprompt", "infra", "jobs", "audit")
     assert done.returncode == 0, done.stdout
     assert daemon.stop() == 0
+
+
+def test_what_waits_for_a_job_that_is_taken_away_does_not_wait_for_ever(stage: Stage) -> None:
+    """Neither for its turn, nor for its next attempt; what runs is left to run, and is not tried again."""
+    daemon = stage.daemon().start(
+        job("goes", job="gate", overlap="queue"),
+        job("fails_too", job="fails", retries=3, retry_delay="1h"),
+        job("quick", YEARLY),
+    )
+    waiting = stage.until(lambda: stage.rows("job = 'goes' AND status = 'queued'"))
+    waiting += stage.until(lambda: stage.rows("job = 'fails_too' AND status = 'queued'"))[:1]
+    daemon.configure(job("quick", YEARLY))
+    daemon.client.post("/v1/reload")
+    for row in waiting:
+        (ended,) = stage.rows("id = %(id)s", id=row["id"])
+        assert (ended["status"], ended["reason"]) == ("cancelled", "removed")
+        assert ended["message"] == "its job is not planned here any more"
+    stage.open("shut")
+    stage.until(lambda: stage.rows("job = 'goes' AND status = 'succeeded'"))
+    assert not stage.rows("status IN ('queued', 'running')")
