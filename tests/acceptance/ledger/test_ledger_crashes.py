@@ -119,3 +119,19 @@ def test_what_waits_for_a_job_that_is_taken_away_does_not_wait_for_ever(stage: S
     stage.open("shut")
     stage.until(lambda: stage.rows("job = 'goes' AND status = 'succeeded'"))
     assert not stage.rows("status IN ('queued', 'running')")
+
+
+def test_an_outcome_on_disk_outlives_a_killed_daemon(stage: Stage) -> None:
+    daemon = stage.daemon().start(job("gate", YEARLY), job("waits", YEARLY, job="gate"))
+    told, lost = daemon.run("gate"), daemon.run("waits", parameters={"gate": "never"})
+    stage.until(lambda: stage.notes("gate") and stage.notes("waits"))
+    stage.cut(allow=False)
+    stage.open("shut")
+    stage.until(lambda: daemon.client.get("/v1/status")["database_away_since"])
+    stage.until(lambda: daemon.client.get("/v1/status")["running"] == 1)
+    stage.until(lambda: daemon.client.get("/v1/status")["spool_bytes"])
+    daemon.stop(signal.SIGKILL)
+    stage.cut(allow=True)
+    daemon.start()
+    ends = {str(row["id"]): (row["status"], row["reason"]) for row in stage.rows()}
+    assert ends == {told: ("succeeded", None), lost: ("lost", "daemon_died")}
