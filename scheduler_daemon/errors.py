@@ -16,7 +16,8 @@ SchedulerError
     ├── OtherRevisionError    another node has put another configuration in force
     ├── InvalidParametersError
     ├── NotAllowedError
-    └── NoChannelError        notifications go nowhere
+    ├── NoChannelError        notifications go nowhere
+    └── NoAppLogError         the application's log cannot be read
 """
 
 from __future__ import annotations
@@ -154,3 +155,8 @@ class NotAllowedError(RequestError):
 class NoChannelError(RequestError):
     status = 409
     code = "no-channel"
+
+
+class NoAppLogError(RequestError):
+    status = 404
+    code = "no-app-log"

@@ -26,6 +26,7 @@ _level = click.option("--level", type=click.Choice(LEVELS), help="This level and
 _job = click.option("--job", metavar="NAME", shell_complete=completion.jobs, help="Of this job only.")
 _run = click.option("--run", metavar="ID", help="Of this run only; the beginning of its id will do.")
 _module = click.option("--module", metavar="M", help="Of modules whose name starts so.")
+_app = click.option("--app", is_flag=True, help="The application's log (public.logs), not ours.")
 _since = click.option("--since", type=Moment(), help='Since then: 1h, 2026-03-29, "2026-03-29 02:30".')
 _limit = click.option(
     "-n",
@@ -48,7 +49,7 @@ def _filters(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Cal
 
 
 @command("view")
-@_filters(_level, _job, _run, _module, _since, _limit)
+@_filters(_app, _level, _job, _run, _module, _since, _limit)
 def view(session: Session, **wanted: Any) -> None:
     """Show the newest log lines of jobs and of the daemon, oldest of them first.
 
@@ -56,13 +57,14 @@ def view(session: Session, **wanted: Any) -> None:
     Examples:
       systemprompt infra logs view --level error --since 1h
       systemprompt infra logs view --run 01a202c6-8ec0 -n 500
+      systemprompt infra logs view --app --level error
     """
-    session.show(session.client.get("/v1/logs", **_query(wanted)), _lines)
+    session.show(_asked(session, wanted), _lines)
 
 
 @command("search")
 @click.argument("pattern")
-@_filters(_level, _job, _run, _module, _since, _limit)
+@_filters(_app, _level, _job, _run, _module, _since, _limit)
 def search(session: Session, pattern: str, **wanted: Any) -> None:
     """Show the newest lines whose message holds PATTERN (plain text, upper or lower case).
 
@@ -70,7 +72,7 @@ def search(session: Session, pattern: str, **wanted: Any) -> None:
     Example:
       systemprompt infra logs search "rss feed" --since 1d
     """
-    session.show(session.client.get("/v1/logs", pattern=pattern, **_query(wanted)), _lines)
+    session.show(_asked(session, {**wanted, "pattern": pattern}), _lines)
 
 
 @command("follow")
@@ -100,7 +102,7 @@ def follow(session: Session, **wanted: Any) -> None:
 
 
 @command("export")
-@_filters(_level, _job, _run, _module, _since)
+@_filters(_app, _level, _job, _run, _module, _since)
 @click.option(
     "-f",
     "--format",
@@ -123,13 +125,26 @@ def export(session: Session, form: str, output: Path | None, **wanted: Any) -> N
     Example:
       systemprompt infra logs export -f csv --since 1d -o errors.csv --level error
     """
-    lines = session.client.get("/v1/logs", **_query(wanted))["logs"]
+    lines = _asked(session, wanted)["logs"]
     text = _FORMATS["json" if session.as_json else form](lines)
     if output is None:
         sys.stdout.write(text)
         return
     output.write_text(text, encoding="utf-8")
     session.complain(f"{len(lines):,} lines written to {output}")
+
+
+def _asked(session: Session, wanted: Mapping[str, Any]) -> Answer:
+    """Lines of our log, or with --app of the application's, which knows no jobs of ours."""
+    query = _query(wanted)
+    if not query.pop("app"):
+        ours: Answer = session.client.get("/v1/logs", **query)
+        return ours
+    if query.pop("job") or query.pop("run"):
+        raise click.UsageError("--app is the application's log: --job and --run are about ours.")
+    query.pop("run", None)
+    logs = session.client.get("/v1/logs/app", **query)["logs"]
+    return {"logs": [{**line, "job": None, "run_id": None} for line in logs]}
 
 
 def _query(wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from scheduler_daemon.cli import times, wording
 from scheduler_daemon.cli.command import Session, command
 from scheduler_daemon.cli.running import run_all
 
@@ -29,13 +30,21 @@ def cleanup_sessions(session: Session, hours: int | None, dry_run: bool) -> int:
 @click.option("--days", type=click.IntRange(1), help="Lines older than that [default: the job's own].")
 @_dry_run
 def log_cleanup(session: Session, days: int | None, dry_run: bool) -> int:
-    """Run the log cleanup now: a shortcut to `jobs run log_cleanup`.
+    """Run the log cleanup now, `jobs run log_cleanup`, and prune the daemon's own log with it.
+
+    The daemon prunes its own by itself, too, by `logs.keep`.
 
     \b
     Example:
       systemprompt infra jobs log-cleanup --days 7
     """
-    return _run(session, "log_cleanup", {"retention_days": days}, dry_run=dry_run)
+    status = _run(session, "log_cleanup", {"retention_days": days}, dry_run=dry_run)
+    pruned = session.client.post("/v1/logs/prune", {"days": days, "dry_run": dry_run})
+    if not session.as_json:
+        verb = "would have removed" if dry_run else "removed"
+        what = f"{wording.counted(pruned['lines'], 'line')} from before {times.local(pruned['before'])}"
+        session.terminal.line(f"the daemon's own log: {verb} {what}")
+    return status
 
 
 def _run(session: Session, job: str, wanted: dict[str, int | None], *, dry_run: bool) -> int:

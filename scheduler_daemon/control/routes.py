@@ -18,6 +18,7 @@ from scheduler_daemon.operations.values import (
     JobList,
     JobView,
     NotificationTest,
+    PrunedLogs,
     RunDetail,
     RunStarted,
     RunView,
@@ -76,6 +77,8 @@ def routes(operations: Operations) -> tuple[Route, ...]:
         _post("/v1/runs/{run_id}/cancel", runs.cancel, RunView, status=202, refusals=(404,)),
         _get("/v1/logs", logs.list, values.LogList, 404),
         _text("/v1/logs/follow", logs.follow, MEDIA_TYPE, 404),
+        _get("/v1/logs/app", logs.application, values.AppLogList, 404),
+        _post("/v1/logs/prune", logs.prune, PrunedLogs),
     )
 
 

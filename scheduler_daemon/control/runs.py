@@ -8,11 +8,20 @@ from fastapi import Query, Response
 
 from scheduler_daemon.control.callers import Caller
 from scheduler_daemon.control.events import EventStream
-from scheduler_daemon.control.values import FollowQuery, LogList, LogQuery, RunList, RunQuery
+from scheduler_daemon.control.values import (
+    AppLogList,
+    AppLogQuery,
+    FollowQuery,
+    LogList,
+    LogQuery,
+    PruneRequest,
+    RunList,
+    RunQuery,
+)
 from scheduler_daemon.control.watching import Watching
 from scheduler_daemon.ledger.history import LogFilter, RunFilter
 from scheduler_daemon.operations import Operations
-from scheduler_daemon.operations.values import RunDetail, RunView
+from scheduler_daemon.operations.values import PrunedLogs, RunDetail, RunView
 
 
 class RunRoutes:
@@ -46,6 +55,7 @@ class RunRoutes:
 class LogRoutes:
     def __init__(self, operations: Operations) -> None:
         self._jobs = operations.jobs
+        self._logs = operations.logs
         self._watching = Watching(operations)
 
     async def list(self, query: Annotated[LogQuery, Query()]) -> LogList:
@@ -55,6 +65,22 @@ class LogRoutes:
     async def follow(self, query: Annotated[FollowQuery, Query()]) -> Response:
         """The newest log lines, then new ones as they come."""
         return EventStream(self._watching.logs(await self._filter(query)))
+
+    async def application(self, query: Annotated[AppLogQuery, Query()]) -> AppLogList:
+        """The newest lines of the application's own log (public.logs), oldest of them first."""
+        wanted = LogFilter(
+            levels=query.levels,
+            module=query.module,
+            pattern=query.pattern,
+            since=query.since,
+            limit=query.limit,
+        )
+        return AppLogList(logs=await self._logs.of_the_application(wanted))
+
+    async def prune(self, actor: Caller, request: PruneRequest | None = None) -> PrunedLogs:
+        """Remove old lines of the daemon's own log now; it does so by itself, by logs.keep."""
+        request = request or PruneRequest()
+        return await self._logs.prune(request.days, actor, dry_run=request.dry_run)
 
     async def _filter(self, query: LogQuery | FollowQuery) -> LogFilter:
         return LogFilter(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from scheduler_daemon.operations.values import LogView, RevisionView, RunView
+from scheduler_daemon.operations.values import AppLogView, LogView, RevisionView, RunView
 
 DEPTH = 32
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -102,6 +102,20 @@ class LogQuery(FollowQuery):
     limit: Limit = 20
 
 
+class AppLogQuery(Strict):
+    """`level`: this one and above, debug: all, with trace; the rest as for the daemon's own log."""
+
+    level: Level | None = None
+    module: Word | None = None
+    pattern: Word | None = None
+    since: Moment | None = None
+    limit: Limit = 20
+
+    @property
+    def levels(self) -> tuple[str, ...] | None:
+        return None if self.level in (None, "debug") else LEVELS[LEVELS.index(self.level.upper()) :]
+
+
 class WhyQuery(Strict):
     """`at`: a time or a date, without an offset in the job's zone; without it, when it was last due."""
 
@@ -126,6 +140,13 @@ class RunRequest(Strict):
 
     parameters: Parameters = {}
     queue: bool = False
+
+
+class PruneRequest(Strict):
+    """`days`: lines older than that [logs.keep]; `dry_run`: only count them."""
+
+    days: Annotated[int | None, Field(ge=1, le=36_500)] = None
+    dry_run: bool = False
 
 
 class SwitchRequest(Strict):
@@ -158,6 +179,13 @@ class LogList:
     """Oldest first."""
 
     logs: Sequence[LogView]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppLogList:
+    """Oldest first."""
+
+    logs: Sequence[AppLogView]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,11 +99,15 @@ class History:
 
     async def logs(self, wanted: LogFilter) -> list[Row]:
         """Newest first."""
-        return await self._read("logs", since=wanted.since, **_log_conditions(wanted))
+        return await self._read("logs", since=wanted.since, **log_conditions(wanted))
 
     async def logs_after(self, wanted: LogFilter) -> list[Row]:
         """Oldest first, those after the line `wanted.after`."""
-        return await self._read("logs_after", **_log_conditions(wanted))
+        return await self._read("logs_after", **log_conditions(wanted))
+
+    async def count_logs(self, before: datetime) -> int:
+        number: int = (await self._read("count_old_logs", before=before))[0]["number"]
+        return number
 
     async def last_log(self) -> int:
         """The id of the newest line, 0 if there is none."""
@@ -187,7 +191,7 @@ class History:
             await connection.execute(sql(query), parameters)
 
 
-def _log_conditions(wanted: LogFilter) -> dict[str, Any]:
+def log_conditions(wanted: LogFilter) -> dict[str, Any]:
     return {
         "levels": list(wanted.levels) if wanted.levels else None,
         "job": wanted.job,

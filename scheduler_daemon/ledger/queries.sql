@@ -393,6 +393,11 @@ ORDER BY l.id LIMIT %(limit)s
 -- Where following starts.
 SELECT coalesce(max(id), 0) AS id FROM scheduler.logs
 
+-- app_log_columns --
+-- What the application's log has of what it may have.
+SELECT attname AS name, format_type(atttypid, NULL) AS kind FROM pg_attribute
+WHERE attrelid = to_regclass('public.logs') AND attnum > 0 AND NOT attisdropped
+
 -- revisions_around --
 -- The one in force at a moment, the one before it and the one after it.
 (SELECT 'after' AS place, id, hash, in_force_from, node, configuration::text FROM scheduler.config_revisions
@@ -489,6 +494,10 @@ WHERE s.job = u.job AND s.scope = u.scope
 
 -- delete_runs --
 DELETE FROM scheduler.runs WHERE id = ANY(%(ids)s)
+
+-- count_old_logs --
+-- What pruning would remove.
+SELECT count(*) AS number FROM scheduler.logs WHERE at < %(before)s
 
 -- prune_logs --
 -- A small batch of old log lines.

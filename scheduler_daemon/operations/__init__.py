@@ -3,6 +3,7 @@
 from scheduler_daemon.operations.answers import Answers
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.operations.jobs import JobOperations, Switch
+from scheduler_daemon.operations.logs import LogOperations
 from scheduler_daemon.operations.scheduler import SchedulerOperations
 
 __all__ = ["Answers", "House", "JobOperations", "Operations", "SchedulerOperations", "Switch"]
@@ -14,5 +15,6 @@ class Operations:
     def __init__(self, house: House) -> None:
         self.house = house
         self.jobs = JobOperations(house)
+        self.logs = LogOperations(house)
         self.scheduler = SchedulerOperations(house)
         self.answers = Answers(house)

@@ -221,6 +221,27 @@ class LogView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AppLogView:
+    """A line of the application's own log; `fields` are its other columns."""
+
+    id: str | None
+    at: datetime
+    level: str
+    module: str
+    message: str
+    fields: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunedLogs:
+    """Of the daemon's own log: lines removed, or under `dry_run` to be removed, from before `before`."""
+
+    before: datetime
+    lines: int
+    dry_run: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class RevisionView:
     """A configuration that was in force from `in_force_from` until the next one.
 

@@ -149,7 +149,11 @@ class Guardian:
                     batch=PRUNE_BATCH,
                 )
             )
-        await _until_none(partial(self._books.outcomes.prune_logs, now - keep.keep_logs, batch=PRUNE_BATCH))
+        await self.prune_logs(now - keep.keep_logs)
+
+    async def prune_logs(self, before: datetime) -> int:
+        """How many lines went."""
+        return await _until_none(partial(self._books.outcomes.prune_logs, before, batch=PRUNE_BATCH))
 
     async def _every(self, interval_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -243,12 +247,13 @@ class Guardian:
         self._runner.recorder.disk_low = self.disk_free < DISK_LOW_BYTES
 
 
-async def _until_none(delete: Callable[[], Awaitable[int]]) -> None:
-    """Batch after batch, with a pause after each: pruning must not delay a fire."""
-    while True:
-        if not await delete():
-            return
+async def _until_none(delete: Callable[[], Awaitable[int]]) -> int:
+    """Batch after batch, with a pause after each: pruning must not delay a fire. How many went."""
+    total = 0
+    while number := await delete():
+        total += number
         await asyncio.sleep(PAUSE_S)
+    return total
 
 
 def _found(runs: Sequence[StoredRun]) -> Callable[[], Awaitable[Sequence[StoredRun]]]:
