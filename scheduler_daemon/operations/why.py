@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from scheduler_daemon.config import Planned, planned
-from scheduler_daemon.errors import ConfigurationError, UnknownJobError
+from scheduler_daemon.errors import ConfigurationError, RequestError, UnknownJobError
 from scheduler_daemon.ledger.history import Row
 from scheduler_daemon.ledger.inquiry import Accounted, Inquiry, Stretch
 from scheduler_daemon.ledger.presence import Revision
@@ -91,6 +91,8 @@ class Detective:
             plan = plan_of(stretch.at, job)
         known = await self._inquiry.revisions_with(job, wanted.start)
         if today is None and plan is None and known.before is None and known.after is None:
+            if job in self._house.book.unscheduled:
+                raise RequestError(f'nothing ever scheduled "{job}": it runs by hand only')
             raise UnknownJobError(job, nearest(job, all_names(self._house)))
         planned_today = self._house.book.jobs.get(job)
         case = Case(

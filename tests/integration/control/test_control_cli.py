@@ -94,6 +94,11 @@ def test_the_cause_of_a_failure_that_nobody_watched_is_in_the_log(daemon: Daemon
     assert "raise RuntimeError" in done.stdout
 
 
+def test_why_of_a_job_that_runs_by_hand_only(daemon: Daemon) -> None:
+    done = daemon.cli("jobs", "why", "floods")
+    assert (done.returncode, done.stderr) == (1, 'nothing ever scheduled "floods": it runs by hand only\n')
+
+
 def test_what_a_full_log_leaves_out_is_said(daemon: Daemon) -> None:
     run = daemon.run_to_end("floods")["run"]
     assert (
