@@ -142,11 +142,21 @@ def test_a_full_disk_changes_nothing_for_readers(work_site: Any, monkeypatch: py
 
     with monkeypatch.context() as patched:
         patched.setattr(workshop.os, "link", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(PublishError, match=r"/\.out cannot be written: No space left"):
             work_site.publish()
+    assert not (work_site.folder / ".out/private/stage").exists()
     assert work_site.tree() == before
     assert work_site.publish().result.ok
     assert "blog/two/index.html" in work_site.tree()
+
+
+def test_a_place_that_cannot_be_written_is_named(work_site: Any) -> None:
+    work_site.post("one")
+    work_site.config["output"] = "content/one.md/out"
+    with pytest.raises(
+        PublishError, match=r"nothing was published: .*/one\.md/\.out cannot be written: Not a"
+    ):
+        work_site.publish()
 
 
 def test_what_is_not_ours_is_never_touched(work_site: Any) -> None:

@@ -40,7 +40,8 @@ class Workshop:
 
     @contextmanager
     def opened(self, *, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Hold the workshop: one build at a time. Raises PublishError when it, or the output, is not ours."""
+        """Hold the workshop: one build at a time. Raises PublishError when it, or the output, is not ours, or
+        cannot be written."""
         umask = os.umask(0o022)
         try:
             self._check_output()
@@ -49,8 +50,13 @@ class Workshop:
                 self.live = self._live_tree()
                 shutil.rmtree(self.stage, ignore_errors=True)
                 self.stage.mkdir()
-                yield
-                shutil.rmtree(self.stage, ignore_errors=True)
+                try:
+                    yield
+                finally:
+                    shutil.rmtree(self.stage, ignore_errors=True)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise PublishError(f"nothing was published: {self.root} cannot be written: {why}") from error
         finally:
             os.umask(umask)
 
