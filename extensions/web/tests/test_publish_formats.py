@@ -169,6 +169,17 @@ def test_an_alias_leads_to_the_page(rich_site: Any) -> None:
     assert 'http-equiv="refresh" content="0; url=/blog/all/"' in page
 
 
+def test_pages_say_which_way_their_text_runs(work_site: Any) -> None:
+    for name, lang in (("a", "en"), ("b", "ar"), ("c", "az-Arab"), ("d", "fa-Latn"), ("e", "he-IL")):
+        work_site.post(name, lang=lang)
+    work_site.publish()
+    assert '<html lang="en">' in work_site.read("blog/a/index.html")
+    assert '<html lang="ar" dir="rtl">' in work_site.read("ar/blog/b/index.html")
+    assert '<html lang="az-Arab" dir="rtl">' in work_site.read("az-arab/blog/c/index.html")
+    assert '<html lang="fa-Latn">' in work_site.read("fa-latn/blog/d/index.html")
+    assert '<html lang="he-IL" dir="rtl">' in work_site.read("he-il/blog/e/index.html")
+
+
 def test_an_alias_may_be_a_file_of_old(work_site: Any) -> None:
     work_site.post("a", aliases="[/2019/a.html, /index.html, /blog/b/, /404.html, /x.html/y/]")
     work_site.post("b")

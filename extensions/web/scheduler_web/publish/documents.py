@@ -15,6 +15,8 @@ from scheduler_web.publish.frontmatter import Page, safe_path
 
 _PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*")
 _TAG_DROPPED = re.compile(r"[^\w.+-]+")
+_RTL = frozenset(["ar", "arc", "ckb", "dv", "fa", "he", "ks", "nqo", "ps", "sd", "syr", "ug", "ur", "yi"])
+_RTL_SCRIPTS = frozenset(["arab", "hebr", "nkoo", "syrc", "thaa"])
 _NAMESPACE = uuid.UUID("6f7a1d3e-4a57-5d39-9a1c-0f8f2b6a9f10")
 
 
@@ -157,6 +159,12 @@ def natural_id(source_id: str, slug: str, locale: str) -> str:
 def feed_id(document: Document) -> str:
     """Stays when the site moves or its addresses change (RFC 4287 §4.2.6)."""
     return f"urn:uuid:{natural_id(document.source, document.slug, document.locale)}"
+
+
+def direction(locale: str) -> str:
+    """What HTML's dir says: "rtl" for languages whose script runs from right to left."""
+    parts = locale.lower().split("-")
+    return "rtl" if _RTL_SCRIPTS & {*parts[1:]} or (parts[0] in _RTL and "latn" not in parts) else "ltr"
 
 
 def default_slug(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from typing import Any
 
-from scheduler_web.publish.documents import Document, encoded, page_file
+from scheduler_web.publish.documents import Document, direction, encoded, page_file
 from scheduler_web.publish.metadata import article_data, page_data, website_data
 from scheduler_web.publish.problems import Problem, PublishError
 from scheduler_web.publish.products import Product
@@ -53,12 +53,10 @@ def _add_aliases(
     for document in sorted(with_aliases, key=lambda d: d.url):
         for alias in document.aliases:
             path = page_file(alias)
-            if path in pages:
-                message = f"the alias {alias} is the address of another page"
-                problems.append(Problem(_shown(site, document), 1, message))
-            elif blocked := _blocked(alias.rpartition("/")[0], files) or (path if path in _FILES else ""):
-                message = f"the alias {alias} cannot be: /{blocked} is a file"
-                problems.append(Problem(_shown(site, document), 1, message))
+            blocked = _blocked(alias.rpartition("/")[0], files) or (path if path in _FILES else "")
+            if blocked or path in pages:
+                why = f"cannot be: /{blocked} is a file" if blocked else "is the address of another page"
+                problems.append(Problem(_shown(site, document), 1, f"the alias {alias} {why}"))
             else:
                 pages[path] = Product(path, redirect, (document,), document.id)
 
@@ -237,6 +235,7 @@ def _page_context(view: View, title: str, description: str, url: str) -> Context
         "url": encoded(url),
         "canonical": view.absolute(encoded(url)),
         "lang": settings.language,
+        "dir": direction(settings.language),
         "image": "",
         "alternates": [],
         "kind": "website",
@@ -267,6 +266,7 @@ def _document_context(view: View, document: Document, fragment: Any) -> Context:
         category=view.inputs.site.config.category(document.category) if document.category else "",
         canonical=document.canonical_url or context["canonical"],
         lang=document.locale,
+        dir=direction(document.locale),
         image=view.image(document),
         alternates=[(code, view.absolute(url)) for code, url in view.alternates(document)],
         kind="article",
