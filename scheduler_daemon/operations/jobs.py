@@ -143,12 +143,19 @@ class JobOperations:
         run, blocker = await house.runner.dispatcher.request(wanted)
         after = {"run": str(run.id), "parameters": masked(parameters, self._schema(spec))}
         if not run.status.live:
-            error = f'"{name}" is busy: run {blocker} is under way (--queue waits for it)'
+            error = (
+                f'"{name}" is busy: run {await self._told(blocker, name)} is under way (--queue waits for it)'
+            )
             await house.history.record_action(actor, "run", name, (None, after), error)
             raise CollisionError(error, blocking=str(blocker))
         await house.history.record_action(actor, "run", name, (None, after))
         waits_for = str(blocker) if blocker else None
         return RunStarted(id=str(run.id), job=name, status=run.status.value, blocked_by=waits_for)
+
+    async def _told(self, blocker: UUID | None, name: str) -> str:
+        """The run in the way, and whose it is where that is not plain: jobs may share a key."""
+        row = await self._house.history.run(blocker) if blocker else None
+        return f'{blocker} of "{row["job"]}"' if row and row["job"] != name else str(blocker)
 
     async def cancel(self, run_id: str, actor: Actor) -> RunView:
         """Raises UnknownRunError, or RequestError if it has already ended."""

@@ -48,6 +48,11 @@ def log_cleanup(ctx: JobContext) -> JobResult:
     return JobResult.success().with_message(str(ctx.parameters))
 
 
+@extension.job(name="neighbour", schedule="0 0 0 1 1 *", concurrency="waits")
+def neighbour(ctx: JobContext) -> None:
+    """Shares a key with the job that waits; in no entry of the configuration"""
+
+
 @extension.job(name="fails", schedule="0 0 0 1 1 *")
 async def fails(ctx: JobContext) -> JobResult:
     ctx.logger.error("about to fail")

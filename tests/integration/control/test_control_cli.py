@@ -154,6 +154,7 @@ def test_a_collision_names_the_run_in_the_way_and_queue_waits_for_it(daemon: Dae
     assert refused.returncode == 1
     assert first in refused.stderr
     assert "--queue" in refused.stderr
+    assert f'run {first} of "waits" is under way' in daemon.cli("jobs", "run", "neighbour").stderr
     queued = daemon.cli("jobs", "run", "waits", "--queue", "--no-wait")
     assert queued.returncode == 0
     daemon.open_gate("waits")

@@ -156,9 +156,9 @@ def _finish(
     _report(ctx, build)
     same = len(build.wanted.entries) - len(new)
     summary = f"{len(new):,} written, {same:,} unchanged, {len(gone):,} removed"
-    summary = f"{summary}; slowest {slowest[1]} {_took(slowest[0])}"
     if build.around.dry_run:
-        summary = f"dry run: {summary}"
+        summary = f"dry run: would write {len(new):,}, leave {same:,}, remove {len(gone):,}"
+    summary = f"{summary}; slowest {slowest[1]} {_took(slowest[0])}"
     done = len(steps) - len(failures)
     if failures:
         message = f"{done} succeeded, {len(failures)} failed: {'; '.join(failures)} ({summary})"
