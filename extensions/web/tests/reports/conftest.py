@@ -61,6 +61,7 @@ class Discord:
         self.requests = 0
         self.times: list[float] = []
         self.limit = 5
+        self.clock: Callable[[], float] = time.monotonic
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -107,7 +108,7 @@ class Discord:
             if parts.path.startswith("/api/webhooks/1234567890/"):
                 return Reply(401, {"message": "Invalid Webhook Token", "code": 50027})
             return Reply(404, {"message": "Unknown Webhook", "code": 10015})
-        now = time.monotonic()
+        now = self.clock()
         self.times = [at for at in self.times if at > now - 2]
         if len(self.times) >= self.limit:
             wait = self.times[0] + 2 - now
