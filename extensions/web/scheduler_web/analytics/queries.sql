@@ -60,7 +60,7 @@ LEFT JOIN ({sessions}) AS s USING (session_id) LEFT JOIN public.analytics_agents
 -- What these sessions viewed on open days. OFFSET 0 keeps the planner from reading all open days by their index.
 -- Here as in stage_open and stage_closed, instants that no clock shows count nowhere: an event at "infinity" would
 -- stop every pass.
-SELECT e.session_id, e.created_at, e.local::date, extract(epoch FROM e.local::time)::integer,
+SELECT e.session_id, e.created_at, e.local::date, floor(extract(epoch FROM e.local::time))::integer,
     least(e.ms, %(longest_ms)s), c.page, CASE WHEN c.page IS NULL THEN e.url END
 FROM (
     SELECT session_id, created_at AT TIME ZONE %(zone)s AS local, content_id, event_type,
@@ -276,7 +276,7 @@ DELETE FROM public.analytics_visitor_days WHERE day < %(before)s
 -- The views of open days: an event that came twice is one view, of the longer time. A session that the application
 -- has removed since stays what it was.
 CREATE TEMPORARY TABLE analytics_open ON COMMIT DROP AS
-SELECT session_id, day, extract(epoch FROM local::time)::integer AS at, page, visitor, bot, known, max(ms) AS ms,
+SELECT session_id, day, floor(extract(epoch FROM local::time))::integer AS at, page, visitor, bot, known, max(ms) AS ms,
     count(*)::integer AS events
 FROM (
     SELECT e.session_id, e.local::date AS day, e.local, e.created_at, coalesce(c.page, u.page) AS page,

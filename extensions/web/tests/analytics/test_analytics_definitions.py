@@ -290,3 +290,13 @@ def test_an_instant_that_no_clock_shows_counts_nowhere_and_stops_nothing(world: 
     for full in (False, True):
         world.run(full=full)
         assert world.rows("SELECT sum(views) FROM analytics_page_days WHERE page = 0") == [(1,)]
+
+
+def test_the_last_instant_of_a_second_belongs_to_it(world: Any) -> None:
+    """A report until 07:00:00 counts what came before, to the microsecond."""
+    world.event("s", "/about", at=datetime(2026, 11, 22, 6, 59, 59, 999_999, tzinfo=UTC))
+    world.event("s", "/about", at=datetime(2026, 11, 21, 23, 59, 59, 600_000, tzinfo=UTC))
+    for full in (False, True):
+        world.run(full=full)
+        rows = world.rows("SELECT seen_at FROM analytics_sessions ORDER BY day")
+        assert rows == [([86399],), ([25199],)]
