@@ -16,6 +16,19 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PYTHON = "/usr/bin/python3"
 WHEELS = "/var/cache/wheels"
+SOURCE = "/usr/local/src/scheduler-daemon"
+"""Where the sources are inside: a copy, since what lies in /tmp or on another disk is not seen from there."""
+PARTS = (
+    "Makefile",
+    "pyproject.toml",
+    "requirements.lock",
+    "README.md",
+    "LICENSE",
+    "scheduler_daemon",
+    "extensions",
+    "docs",
+    "systemd",
+)
 PATIENCE_S = 120.0
 COMMAND_S = 600.0
 ENTER = ("nsenter", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--net", "--root", "--wd")
@@ -55,7 +68,9 @@ def missing() -> str | None:
 
 
 class Box:
-    """`boot`, `run` commands, `reboot`, `remove`."""
+    """`boot`, `run` commands, `halt`, `remove`."""
+
+    source = SOURCE
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="systemd-box-", dir="/dev/shm"))
@@ -117,7 +132,7 @@ class Box:
         )
         return done.stdout.strip()
 
-    def make(self, target: str, source: str = str(ROOT)) -> subprocess.CompletedProcess[str]:
+    def make(self, target: str, source: str = SOURCE) -> subprocess.CompletedProcess[str]:
         """`make TARGET`, offline."""
         offline = ("env", "PIP_NO_INDEX=1", f"PIP_FIND_LINKS={WHEELS}", "PIP_CONFIG_FILE=/dev/null")
         return self.try_run(
@@ -193,6 +208,7 @@ def box() -> Iterator[Box]:
     try:
         try:
             gather_wheels(box.path(WHEELS))
+            copy_sources(box.path(SOURCE))
             box.boot()
         except (AssertionError, subprocess.CalledProcessError) as error:
             if wanted == "auto":
@@ -201,6 +217,11 @@ def box() -> Iterator[Box]:
         yield box
     finally:
         box.remove()
+
+
+def copy_sources(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    subprocess.run(["cp", "-R", *(ROOT / part for part in PARTS), folder], check=True)
 
 
 def gather_wheels(folder: Path) -> None:

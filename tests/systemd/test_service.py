@@ -49,7 +49,7 @@ def drop_in_extension(box: Any) -> None:
 
 
 def test_the_unit_is_hardened_and_verifies(box: Any) -> None:
-    unit = str(HERE.parents[1] / "systemd" / SERVICE)
+    unit = f"{box.source}/systemd/{SERVICE}"
     box.run("mkdir", "-p", f"{HOME}/current/bin")
     for program in ("scheduler-daemon", "systemprompt"):
         box.run("install", "-m", "755", "/bin/true", f"{HOME}/current/bin/{program}")
@@ -64,7 +64,7 @@ def test_the_unit_is_hardened_and_verifies(box: Any) -> None:
 
 def test_a_python_in_somebodys_home_is_refused(box: Any) -> None:
     box.run("cp", "-L", "/usr/bin/python3", "/root/python3")
-    manage = str(HERE.parents[1] / "systemd" / "manage.sh")
+    manage = f"{box.source}/systemd/manage.sh"
     refused = box.try_run("env", "PYTHON=/root/python3", "sh", manage, "install")
     assert refused.returncode != 0
     assert "/root/python3 lies in somebody's home" in refused.stderr
@@ -283,19 +283,6 @@ def test_uninstall_keeps_data_and_configuration(box: Any) -> None:
 def new_version(box: Any, version: str) -> str:
     """A copy of these sources that calls itself so."""
     source = f"/root/source-{version}"
-    box.run("mkdir", source)
-    parts = (
-        "Makefile",
-        "pyproject.toml",
-        "requirements.lock",
-        "README.md",
-        "LICENSE",
-        "scheduler_daemon",
-        "extensions",
-        "docs",
-        "systemd",
-    )
-    for part in parts:
-        box.run("cp", "-r", str(HERE.parents[1] / part), source)
+    box.run("cp", "-R", box.source, source)
     box.run("sed", "-i", f'0,/^version = .*/s//version = "{version}"/', f"{source}/pyproject.toml")
     return source
