@@ -172,6 +172,7 @@ class Daemon:
             loaded=self._loaded,
             edition=edition,
             started_at=clock.now(),
+            started_with=settings,
         )
 
     async def _start(self, operations: Operations) -> None:

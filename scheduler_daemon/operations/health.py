@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from scheduler_daemon.model import Settings
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.reporting import Event
 from scheduler_daemon.runner.book import PlannedJob
@@ -13,6 +14,14 @@ LATE = timedelta(seconds=5)
 AHEAD = timedelta(hours=1)
 AWAY = "database_down"
 """The reason under which the dispatcher holds while the database is away."""
+AT_START = {
+    "state_dir": "state_dir",
+    "database_url": "database.url",
+    "control": "control",
+    "jobplane_python": "jobplane.python",
+    "metrics": "metrics.listen",
+}
+"""Settings that a reload leaves as they are, and their keys."""
 Key = tuple[Event, str]
 
 
@@ -29,7 +38,7 @@ def degraded(house: House) -> list[str]:
     reasons += _unwell_jobs(house)
     if house.runner.recorder.disk_low:
         reasons.append(_disk(house))
-    return reasons + house.warnings
+    return reasons + at_next_start(house.started_with, house.edition.settings)
 
 
 def unhealthy(house: House) -> list[str]:
@@ -79,6 +88,15 @@ def conditions(house: House) -> dict[Key, str]:
                 f"was due at {instant:%Y-%m-%d %H:%M:%S} UTC and nothing has become of it"
             )
     return found
+
+
+def at_next_start(started_with: Settings, now: Settings) -> list[str]:
+    """What the configuration says by now, and this daemon does not do yet."""
+    return [
+        f"{key} has changed in the configuration, which takes effect at the next start"
+        for name, key in AT_START.items()
+        if getattr(started_with, name) != getattr(now, name)
+    ]
 
 
 def oldest_unhandled(house: House, now: datetime) -> tuple[datetime | None, str | None]:

@@ -15,6 +15,7 @@ from scheduler_daemon.ledger.history import History
 from scheduler_daemon.ledger.plans import Plans
 from scheduler_daemon.ledger.presence import Presence
 from scheduler_daemon.ledger.values import NodeIdentity
+from scheduler_daemon.model import Settings
 from scheduler_daemon.notify.notifier import Notifier
 from scheduler_daemon.operations.tally import Tally
 from scheduler_daemon.runner.book import Book
@@ -46,6 +47,7 @@ class House:
     loaded: Loaded
     edition: Edition
     started_at: datetime
+    started_with: Settings
     database: str = field(init=False)
     jobs_database_url: str = field(init=False)
     prepare: Callable[[Loaded], Awaitable[Edition]] = field(init=False)
@@ -53,7 +55,6 @@ class House:
     tally: Tally = field(default_factory=Tally)
     ready: bool = False
     turning: asyncio.Lock = field(default_factory=asyncio.Lock)
-    warnings: list[str] = field(default_factory=list)
 
     @property
     def book(self) -> Book:

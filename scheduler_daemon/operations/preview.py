@@ -19,6 +19,7 @@ from scheduler_daemon.cron import CronExpression
 from scheduler_daemon.errors import ConfigurationError
 from scheduler_daemon.model import Catalogue, JobSpec, RunStatus, Settings
 from scheduler_daemon.operations.fires import compare, differs
+from scheduler_daemon.operations.health import at_next_start
 from scheduler_daemon.operations.house import House
 from scheduler_daemon.operations.reports import CatchUp, Field, JobChange, ReloadPlan
 from scheduler_daemon.runner.plane import Discovery, JobPlane
@@ -108,7 +109,8 @@ class Preview:
     def _new_doubts(self, loaded: Loaded) -> Sequence[str]:
         known = {one.message for one in doubts(self._house.edition.settings, self._now)}
         found = [*loaded.warnings, *doubts(loaded.settings, self._now)]
-        return [str(one) for one in found if one.message not in known]
+        later = at_next_start(self._house.started_with, loaded.settings)
+        return [*(str(one) for one in found if one.message not in known), *later]
 
 
 async def _catalogue(loaded: Loaded) -> Catalogue:

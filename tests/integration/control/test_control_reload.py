@@ -86,6 +86,23 @@ def test_an_invalid_configuration_changes_nothing_and_says_every_mistake(make_da
     assert "has five fields" in refused["error"]
 
 
+def test_what_waits_for_the_next_start_is_told(make_daemon: Any) -> None:
+    daemon = make_daemon(job("steps"))
+    daemon.configure(job("steps"), control={"readers": ["root"]}, metrics={"listen": "127.0.0.1:9"})
+    told = [
+        f"{key} has changed in the configuration, which takes effect at the next start"
+        for key in ("control", "metrics.listen")
+    ]
+    assert set(told) <= set(plan(daemon)["warnings"])
+    done = daemon.cli("scheduler", "reload")
+    assert done.returncode == 0
+    assert all(line in done.stdout for line in told)
+    assert daemon.json("scheduler", "status")["degraded"] == told
+    daemon.configure(job("steps"))
+    daemon.cli("scheduler", "reload")
+    assert daemon.json("scheduler", "status")["degraded"] == []
+
+
 def test_parameters_that_the_code_refuses_stop_a_reload(make_daemon: Any) -> None:
     daemon = make_daemon(job("typed"))
     daemon.configure(job("typed", parameters={"times": 99}))
