@@ -11,14 +11,14 @@ import click
 
 from scheduler_daemon.cli import chart, completion, times, wording
 from scheduler_daemon.cli.command import Moment, Session, command
-from scheduler_daemon.cli.table import Cell, pairs, table
+from scheduler_daemon.cli.table import Cell, fits, pairs, table
 from scheduler_daemon.cli.terminal import Terminal, clean
 from scheduler_daemon.control.client import segment
 
 Answer = Mapping[str, Any]
 HOURS = click.FloatRange(0.1, 24 * 31)
 _FOUND = ("unaccounted", "doubled", "unplanned")
-_GOOD = ("succeeded", "running", "queued", "future")
+_GOOD = ("succeeded", "running", "queued", "future", "not_due_yet")
 
 
 @command("why")
@@ -50,6 +50,7 @@ def _why(answer: Answer, terminal: Terminal) -> Iterator[str]:
     now = times.instant(answer["now"])
     when = answer["instant"] or answer["moment"]
     head = f"{answer['job']}, {_there(when, answer)} ({times.relative(when, now)})"
+    head = answer["job"] if answer["verdict"] == "not_due_yet" else head
     good = answer["verdict"].partition(":")[0] in _GOOD
     yield terminal.paint(head, "bold")
     for line in terminal.wrap(clean(answer["answer"])):
@@ -60,7 +61,7 @@ def _why(answer: Answer, terminal: Terminal) -> Iterator[str]:
         for one in answer["evidence"]:
             yield from terminal.wrap(clean(one["text"]), f"  {_bullet(terminal)} ", "    ")
     yield ""
-    yield terminal.paint("In force then", "bold")
+    yield terminal.paint("In force" if answer["verdict"] == "not_due_yet" else "In force then", "bold")
     yield from (f"  {line}" for line in pairs(terminal, list(_in_force(answer))))
     if answer["advice"]:
         yield ""
@@ -132,8 +133,11 @@ def audit(session: Session, job: str | None, since: datetime | None) -> int:
 
 
 def _audit(answer: Answer, terminal: Terminal) -> Iterator[str]:
-    heads = ("JOB", "FROM", "TO", "PLANNED", "ACCOUNTED", "MISSING", "DOUBLED", "UNPLANNED")
-    yield from table(terminal, heads, [_audited(one) for one in answer["jobs"]])
+    heads: tuple[str, ...] = ("JOB", "FROM", "TO", "PLANNED", "ACCOUNTED", "MISSING", "DOUBLED", "UNPLANNED")
+    rows = [_audited(one) for one in answer["jobs"]]
+    if not fits(terminal, heads, rows):  # from when to when is in --json; the figures must be whole
+        heads, rows = (heads[0], *heads[3:]), [(row[0], *row[3:]) for row in rows]
+    yield from table(terminal, heads, rows, give=0)
     for one in answer["jobs"]:
         for finding in one["findings"]:
             yield terminal.paint(f"{one['job']}: {clean(finding)}", "red")

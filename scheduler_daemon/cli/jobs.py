@@ -57,11 +57,12 @@ def _list(answer: Answer, terminal: Terminal) -> Iterator[str]:
 
 def _row(job: Answer, now: datetime) -> tuple[Cell, ...]:
     state = wording.state(job)
+    unscheduled = job["state"] == "not scheduled"
     return (
         (job["name"], *(state[1:] if job["state"] == "unavailable" or job["degraded"] else ("bold",))),
         job["extension"],
-        job["schedule"],
-        job["schedule_text"],
+        ("-", "dim") if unscheduled else job["schedule"],
+        ("-", "dim") if unscheduled else job["schedule_text"],
         state,
         wording.last_run(job, now),
         wording.next_fire(job, now) or ("-", "dim"),
@@ -112,7 +113,7 @@ def _show(job: Answer, terminal: Terminal) -> Iterator[str]:
         yield ""
         yield terminal.paint("Next fires", "bold")
         for fire in job["next_fires"]:
-            yield f"  {_fire(fire, now)}"
+            yield f"  {_fire(fire, now, job['timezone'])}"
     if job["recent_runs"]:
         yield ""
         yield from runs_table(job["recent_runs"], terminal, now)
@@ -148,13 +149,14 @@ def _step_cell(run: Answer, name: str) -> Cell:
 def _facts(job: Answer, now: datetime) -> list[tuple[str, Cell]]:
     override = job["override"]
     in_file = "enabled" if job["enabled_in_file"] else "disabled"
+    in_force = "" if job["state"] == "not scheduled" else job["schedule"]
     return [
         ("state", wording.state(job)),
         ("unavailable", (job["unavailable"] or "", "red")),
         ("degraded", (job["degraded"] or "", "yellow")),
         ("code", f"{job['extension']}.{job['job']}"),
-        ("schedule", f"{job['schedule']} ({job['schedule_text']})" if job["schedule"] else ""),
-        ("code's default", job["code_schedule"] if job["code_schedule"] != job["schedule"] else ""),
+        ("schedule", f"{in_force} ({job['schedule_text']})" if in_force else ""),
+        ("code's default", job["code_schedule"] if job["code_schedule"] != in_force else ""),
         ("time zone", job["timezone"]),
         ("on startup", "runs, too" if job["run_on_startup"] else ""),
         ("in the file", f"{in_file}, at {job['position']}" if job["position"] else ""),
@@ -204,6 +206,9 @@ def next_fires(session: Session, name: str, count: int, start: datetime | None) 
 
 def _next(answer: Answer, terminal: Terminal) -> Iterator[str]:
     now = datetime.now().astimezone()
+    if not answer["scheduled"]:
+        yield f"{answer['job']} is not scheduled: no entry of the configuration names it"
+        return
     if terminal.live:
         yield f"{terminal.paint(answer['job'], 'bold')}: {answer['schedule']}   {answer['schedule_text']}"
         if not answer["enabled"]:
@@ -211,13 +216,17 @@ def _next(answer: Answer, terminal: Terminal) -> Iterator[str]:
     if not answer["fires"]:
         yield "it never fires again"
     for fire in answer["fires"]:
-        yield _fire(fire, now)
+        yield _fire(fire, now, answer["timezone"])
 
 
-def _fire(fire: str, now: datetime) -> str:
-    """With the day's name: that is what people check a schedule against."""
+def _fire(fire: str, now: datetime, zone: str) -> str:
+    """With the day's name, which people check a schedule by; and by the job's clock where that differs."""
+    from zoneinfo import ZoneInfo
+
     here = times.instant(fire).astimezone()
-    return f"{here:%a %Y-%m-%d %H:%M:%S %Z}   {times.relative(fire, now)}"
+    there = here.astimezone(ZoneInfo(zone))
+    home = f"   ({there:%a %H:%M:%S %Z})" if there.utcoffset() != here.utcoffset() else ""
+    return f"{here:%a %Y-%m-%d %H:%M:%S %Z}   {times.relative(fire, now)}{home}"
 
 
 _status = click.option(

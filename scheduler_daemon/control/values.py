@@ -190,12 +190,13 @@ class AppLogList:
 
 @dataclass(frozen=True, kw_only=True)
 class NextFires:
-    """The next instants of a job's schedule, whether or not it is enabled."""
+    """The next instants of a job's schedule, whether or not it is enabled; none where none is `scheduled`."""
 
     job: str
     schedule: str
     schedule_text: str
     timezone: str
+    scheduled: bool
     enabled: bool
     fires: Sequence[datetime]
 

@@ -113,6 +113,14 @@ def in_force(case: Case, plan: Plan) -> Iterator[Evidence]:
     yield Evidence(what="configuration", text=text, at=start)
 
 
+def in_its_way(case: Case) -> Iterator[Evidence]:
+    """What would keep it from running as things are now."""
+    if case.unavailable_today:
+        yield Evidence(what="today", text=f"it is unavailable: {case.unavailable_today}")
+    elif not case.enabled_today:
+        yield Evidence(what="today", text="it is disabled, and would be skipped")
+
+
 def others(case: Case) -> Iterator[Evidence]:
     for row in case.others:
         yield of_run(row, "other", case.zone, f"outside the plan, a {row['kind']} run was there, too:")

@@ -13,6 +13,7 @@ from scheduler_daemon.operations.evidence import (
     at,
     first_line,
     in_force,
+    in_its_way,
     of_action,
     of_outage,
     of_run,
@@ -201,10 +202,7 @@ def _without_row(case: Case, instant: datetime) -> Explanation:
     when = at(instant, case.zone)
     if instant > case.now:
         told = Explanation(verdict="future", answer=f"It is planned for {when}, which is still to come")
-        if case.unavailable_today:
-            told.evidence.append(Evidence(what="today", text=f"it is unavailable: {case.unavailable_today}"))
-        elif not case.enabled_today:
-            told.evidence.append(Evidence(what="today", text="it is disabled, and would be skipped"))
+        told.evidence += in_its_way(case)
         return told
     accounted = case.accounted
     if accounted is not None and instant <= accounted.start:
@@ -226,7 +224,19 @@ def _without_row(case: Case, instant: datetime) -> Explanation:
     )
 
 
+def _not_due_yet(case: Case, since: datetime) -> Explanation:
+    told = Explanation(
+        verdict="not_due_yet",
+        answer=f"It has not been due yet: the configuration names it since {at(since, case.zone)}",
+    )
+    told.evidence += in_its_way(case)
+    told.advice.append(f"see when it fires: {CLI} jobs next {case.job}")
+    return told
+
+
 def _without_plan(case: Case) -> Explanation:
+    if case.by_default and case.known.before is None and case.known.after is not None:
+        return _not_due_yet(case, case.known.after.in_force_from)
     if case.stretch.at is None:
         first = case.stretch.after
         since = f"; the first one was in force from {at(first.in_force_from, case.zone)}" if first else ""

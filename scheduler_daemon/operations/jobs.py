@@ -38,6 +38,7 @@ from scheduler_daemon.operations.views import (
     run_detail,
     run_view,
 )
+from scheduler_daemon.runner.book import timetable
 from scheduler_daemon.runner.dispatcher import Request
 
 
@@ -100,17 +101,17 @@ class JobOperations:
             "parameters_schema": schema,
             "position": spec.position,
             "watermark": planned.watermark if planned else None,
-            "next_fires": self.next_fires(spec.name, count=5) if planned else (),
+            "next_fires": self.next_fires(spec.name, count=5),
         }
 
     def next_fires(self, name: str, *, count: int, start: datetime | None = None) -> tuple[datetime, ...]:
-        """The next instants of the schedule after `start` (now), whether or not it is enabled."""
-        find_spec(self._house, name)
-        planned = self._house.book.jobs.get(name)
+        """The next instants of the schedule after `start` (now), whether or not it is enabled, and here."""
+        spec = find_spec(self._house, name)
+        table = None if name in self._house.book.unscheduled else timetable(spec)
         fires: list[datetime] = []
         moment: datetime | None = start or self._house.clock.now()
-        while planned is not None and moment is not None and len(fires) < count:
-            moment = planned.table.next_after(moment)
+        while table is not None and moment is not None and len(fires) < count:
+            moment = table.next_after(moment)
             if moment is not None:
                 fires.append(moment)
         return tuple(fires)
@@ -123,6 +124,7 @@ class JobOperations:
             "schedule": spec.schedule,
             "schedule_text": describe(spec.schedule),
             "timezone": spec.timezone,
+            "scheduled": spec.name not in self._house.book.unscheduled,
             "enabled": self._house.book.effectively_enabled(spec.name, self._house.clock.now()),
             "fires": self.next_fires(name, count=count, start=start),
         }

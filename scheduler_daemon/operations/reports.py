@@ -34,7 +34,8 @@ class Why:
     """What became of one planned instant of a job, and why.
 
     `verdict` is stable, for programs: a run's status, with its reason where it has one (as in
-    "missed:daemon_down"), or not_planned, not_in_configuration, before_records, pending, future, unaccounted.
+    "missed:daemon_down"), or not_planned, not_in_configuration,
+    before_records, not_due_yet, pending, future, unaccounted.
     `instant` is the planned instant that the answer is about, None where there was none. Everything from
     `revision` to `dst` is as it was in force at that moment.
     """

@@ -40,7 +40,10 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Everything that is known of the moment. `rows` account for what is meant, `row` is the one told of."""
+    """Everything that is known of the moment. `rows` account for what is meant, `row` is the one told of.
+
+    `by_default`: nobody named a moment, so that when it was last due is meant.
+    """
 
     job: str
     now: datetime
@@ -65,6 +68,7 @@ class Case:
     before: tuple[datetime, Row | None] | None = None
     after: tuple[datetime, Row | None] | None = None
     held: Sequence[str] = ()
+    by_default: bool = False
     enabled_today: bool = True
 
 
@@ -108,8 +112,26 @@ class Detective:
             accounted=await self._inquiry.accounted(job),
             held=tuple(self._house.runner.dispatcher.readiness.hold.values()),
             enabled_today=self._house.book.effectively_enabled(job, now),
+            by_default=text is None,
         )
-        return case if plan is None else await self._with_row(case, plan)
+        return await (self._unplanned(case) if plan is None else self._with_row(case, plan))
+
+    async def _unplanned(self, case: Case) -> Case:
+        """No entry named the job then: the nearest instants are those of the entries before and after."""
+        earlier, later = plan_of(case.known.before, case.job), plan_of(case.known.after, case.job)
+        before = after = None
+        others: Sequence[Row] = ()
+        if earlier is not None:
+            start = earlier.revision.in_force_from
+            end = _start((await self._inquiry.revisions_around(start)).after) or case.now
+            last = earlier.table.last_until(min(end, case.asked.start))
+            before = await self._found(case.job, last if last is not None and last > start else None)
+        if later is not None:
+            start = later.revision.in_force_from
+            after = await self._found(case.job, later.table.next_after(start))
+            if case.by_default:
+                others = await self._inquiry.others_between(case.job, start, case.now)
+        return replace(case, before=before, after=after, others=tuple(others))
 
     async def _with_row(self, case: Case, plan: Plan) -> Case:
         """The instant that is meant, its row, and what its row points to."""
@@ -162,10 +184,14 @@ class Detective:
         if crossed and edge is not None:
             other = plan_of(case.stretch.before if direction < 0 else case.stretch.after, case.job)
             found = _step(other.table, edge, direction) if other is not None else None
-        if found is None:
+        return await self._found(case.job, found)
+
+    async def _found(self, job: str, instant: datetime | None) -> tuple[datetime, Row | None] | None:
+        """An instant with what became of it."""
+        if instant is None:
             return None
-        rows = await self._inquiry.dispositions(case.job, found, found)
-        return found, (rows[0] if rows else None)
+        rows = await self._inquiry.dispositions(job, instant, instant)
+        return instant, (rows[0] if rows else None)
 
     def _today(self, job: str) -> Plan | None:
         book, settings = self._house.book, self._house.edition.settings

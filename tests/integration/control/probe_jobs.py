@@ -86,3 +86,8 @@ async def typed(ctx: JobContext) -> JobResult:
 @extension.job(name="quick", schedule="* * * * * *")
 async def quick(ctx: JobContext) -> JobResult:
     return JobResult.success()
+
+
+@extension.job(name="idle", schedule="0 0 0 1 1 *", description="In no entry of the configuration")
+async def idle(ctx: JobContext) -> JobResult:
+    return JobResult.success()

@@ -47,9 +47,27 @@ def test_show_lists_what_the_steps_of_the_last_runs_took(daemon: Daemon) -> None
 def test_lines_of_jobs_are_found_by_their_level(daemon: Daemon) -> None:
     run = daemon.run_to_end("fails")["run"]
     told = daemon.json("logs", "view", "--run", run, "--level", "warn")["logs"]
-    assert [line["level"] for line in told] == ["ERROR"] * len(told)
+    assert {line["level"] for line in told} == {"ERROR", "WARN"}
     assert [line["message"] for line in told if line["message"].startswith("step bad failed")]
     assert {line["level"] for line in daemon.json("logs", "view")["logs"]} <= {"INFO", "WARN", "ERROR"}
+
+
+def test_next_tells_the_time_at_home_and_that_nothing_plans_a_job(daemon: Daemon) -> None:
+    there = daemon.cli("jobs", "next", "steps", "-n", "1", TZ="Asia/Tokyo").stdout
+    assert " 09:00:00 JST " in there
+    assert "00:00:00 UTC)" in there
+    assert "UTC" not in daemon.cli("jobs", "next", "steps", "-n", "1", TZ="UTC").stdout.replace(
+        " UTC ", "", 1
+    )
+    assert daemon.json("jobs", "next", "idle")["scheduled"] is False
+    assert daemon.json("jobs", "next", "idle")["fires"] == []
+    assert "idle is not scheduled" in daemon.cli("jobs", "next", "idle").stdout
+    (line,) = [one for one in daemon.cli("jobs", "list").stdout.splitlines() if one.startswith("idle")]
+    assert "0 0 0 1 1 *" not in line
+    assert "not scheduled" in line
+    shown = daemon.cli("jobs", "show", "idle").stdout
+    assert "code's default" in shown
+    assert "\nschedule" not in shown
 
 
 def test_every_answer_is_there_as_json(daemon: Daemon) -> None:

@@ -245,6 +245,33 @@ async def test_before_the_ledger_began_nobody_knows(home: Home) -> None:
     why = await home.why("2026-02-01 02:30")
     assert why.verdict == "before_records"
     assert "the first one was in force from 2026-03-01 12:00:00 UTC" in why.answer
+    assert why.following.instant == utc("2026-03-02 02:30:00")
+
+
+async def test_a_job_that_has_not_been_due_yet_is_told_so(home: Home, boss: Any) -> None:
+    await home.move_in("2026-03-01 12:00:00", {})
+    home.clock.set(utc("2026-03-01 12:10:00"))
+    why = await home.why()
+    assert why.verdict == "not_due_yet"
+    assert why.answer == ("It has not been due yet: the configuration names it since 2026-03-01 12:00:00 UTC")
+    assert why.following.instant == utc("2026-03-02 02:30:00")
+    assert "jobs next nightly" in why.advice[0]
+    await home.operations.jobs.switch("nightly", Switch(enabled=False), boss)
+    assert told(await home.why(), "today") == "it is disabled, and would be skipped"
+
+
+async def test_between_two_entries_the_nearest_instants_are_theirs(home: Home) -> None:
+    await home.move_in("2026-03-01 00:00:00", {})
+    await home.until("2026-03-01 12:00:00")
+    await home.reload({"name": "other"})
+    home.clock.set(utc("2026-03-02 12:00:00"))
+    await home.reload({})
+    why = await home.why("2026-03-02 02:30")
+    assert why.verdict == "not_in_configuration"
+    assert (why.previous.instant, why.following.instant) == (
+        utc("2026-03-01 02:30:00"),
+        utc("2026-03-03 02:30:00"),
+    )
 
 
 async def test_what_was_pruned_is_said_to_be(home: Home) -> None:
