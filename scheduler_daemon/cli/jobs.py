@@ -108,7 +108,7 @@ def _show(job: Answer, terminal: Terminal) -> Iterator[str]:
     yield from pairs(terminal, [*_facts(job, now), *_rules(job)])
     if known := list(parameters.rows(job["parameters_schema"])):
         yield ""
-        yield from table(terminal, parameters.HEADS, known)
+        yield from spilling(terminal, parameters.HEADS, known)
     if job["next_fires"]:
         yield ""
         yield terminal.paint("Next fires", "bold")

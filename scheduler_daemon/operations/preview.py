@@ -155,9 +155,25 @@ def _plain(value: Any) -> Any:
 
 def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Field]:
     """Keys outside the jobs; secrets are references here."""
-    for key in sorted({*before, *after} - {"scheduler", "includes"}):
-        if before.get(key) != after.get(key):
-            yield Field(key=key, before=before.get(key), after=after.get(key))
+    yield from _differences("", _without_jobs(before), _without_jobs(after))
+
+
+def _without_jobs(whole: Mapping[str, Any]) -> dict[str, Any]:
+    scheduler = {key: value for key, value in (whole.get("scheduler") or {}).items() if key != "jobs"}
+    return {key: value for key, value in whole.items() if key != "includes"} | {"scheduler": scheduler}
+
+
+def _differences(key: str, before: Any, after: Any) -> Iterator[Field]:
+    """Down to the single keys, as in extensions.web.site.name."""
+    if before == after:
+        return
+    if all(side is None or isinstance(side, Mapping) for side in (before, after)):
+        before, after = before or {}, after or {}
+        for name in sorted({*before, *after}):
+            below = f"{key}.{name}" if key else name
+            yield from _differences(below, before.get(name), after.get(name))
+    else:
+        yield Field(key=key, before=before, after=after)
 
 
 def _extensions(before: Catalogue, after: Catalogue) -> Iterator[Field]:

@@ -53,7 +53,7 @@ def test_a_plan_shows_everything_and_changes_nothing(make_daemon: Any) -> None:
     assert (changes["fails"]["fires"]["removed"], changes["fails"]["fires"]["after"]) == (168, 0)
     assert changes["waits"]["fires"]["added"] == 7
     assert changes["gone"]["unavailable"] == 'the extension "nowhere" is not installed'
-    assert [(one["key"], one["after"]) for one in shown["settings"]] == [("workers", {"max": 3})]
+    assert [(one["key"], one["after"]) for one in shown["settings"]] == [("workers.max", 3)]
     assert any("Europe/Berlin" in one and "02:15" in one for one in shown["warnings"])
     assert shown["catch_up"] == []
 
