@@ -100,6 +100,7 @@ def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> Led
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # of connections that broke, the gateway tells
     logging.getLogger("scheduler_daemon").setLevel(level)
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # the gateway tells of an outage, once
     return tap
 
 

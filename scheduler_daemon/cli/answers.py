@@ -90,7 +90,9 @@ def _in_force(answer: Answer) -> Iterator[tuple[str, Cell]]:
         yield "in the file", "enabled" if answer["enabled_in_file"] else "disabled"
     for name, one in (("before", answer["previous"]), ("after", answer["following"])):
         if one:
-            status = wording.status(one) if one["status"] else ("nothing yet", "dim")
+            coming = times.instant(one["instant"]) > times.instant(answer["now"])
+            nothing = ("nothing yet" if coming else "not recorded", "dim")
+            status = wording.status(one) if one["status"] else nothing
             yield name, (f"{_there(one['instant'], answer)}, {status[0]}", *status[1:])
 
 

@@ -44,6 +44,7 @@ _REASONS = {
     "shutdown": "the daemon stopped",
     "removed": "its job was taken away",
 }
+_SAID_BY_ERROR = ("worker_died", "daemon_died", "node_gone")
 
 
 def fields(values: Mapping[str, Any] | None) -> tuple[str, list[str]]:
@@ -136,7 +137,7 @@ def outcome(run: Answer) -> str:
     told = run.get("error") if run["status"] != "cancelled" else None
     error = (str(told or "").strip().splitlines() or [""])[0]
     message = run.get("message") or ""  # a result's message may be its error
-    reason = "" if error and run.get("reason") == "worker_died" else why(run)
+    reason = "" if error and run.get("reason") in _SAID_BY_ERROR else why(run)
     parts = [reason, items(run), message, error]
     return " · ".join(dict.fromkeys(part for part in parts if part))
 

@@ -184,6 +184,8 @@ class Detective:
         if crossed and edge is not None:
             other = plan_of(case.stretch.before if direction < 0 else case.stretch.after, case.job)
             found = _step(other.table, edge, direction) if other is not None else None
+            if found is not None and other is not None and found <= other.revision.in_force_from:
+                return None
         return await self._found(case.job, found)
 
     async def _found(self, job: str, instant: datetime | None) -> tuple[datetime, Row | None] | None:

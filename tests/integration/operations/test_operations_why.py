@@ -274,6 +274,16 @@ async def test_between_two_entries_the_nearest_instants_are_theirs(home: Home) -
     )
 
 
+async def test_an_instant_before_the_first_entry_is_no_neighbour(home: Home) -> None:
+    await home.move_in("2026-03-01 12:00:00", {})
+    home.clock.set(utc("2026-03-01 13:00:00"))
+    await home.reload({"timeout": "5m"})
+    await home.until("2026-03-02 02:30:01")
+    why = await home.why("2026-03-02 02:30")
+    assert why.previous is None
+    assert why.following.instant == utc("2026-03-03 02:30:00")
+
+
 async def test_what_was_pruned_is_said_to_be(home: Home) -> None:
     await home.move_in("2026-03-01 00:00:00", {"enabled": False})
     await home.until("2026-03-01 02:30:01")
