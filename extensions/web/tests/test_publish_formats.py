@@ -180,6 +180,24 @@ def test_pages_say_which_way_their_text_runs(work_site: Any) -> None:
     assert '<html lang="he-IL" dir="rtl">' in work_site.read("he-il/blog/e/index.html")
 
 
+def test_every_page_can_be_reached_and_is_in_the_sitemap(work_site: Any) -> None:
+    work_site.config["page_size"] = 1
+    for name in ("a", "b"):
+        work_site.post(name, tags="[x, y]")
+    work_site.write("guide/index.md", "# The guide\n")
+    work_site.publish()
+    pages = {f"/{path[: -len('index.html')]}" for path in work_site.tree() if path.endswith("index.html")}
+    found, new = {"/"}, ["/"]
+    while new:
+        html = work_site.read(f"{new.pop()[1:]}index.html")
+        links = set(re.findall(r'<a [^>]*?href="(/[^"#]*)"', html)) & pages
+        new += links - found
+        found |= links
+    assert found == pages
+    listed = set(re.findall("<loc>https://example.org([^<]*)</loc>", work_site.read("sitemap.xml")))
+    assert listed == {page for page in pages if "/page/" not in page and "/archive/2" not in page}
+
+
 def test_an_alias_may_be_a_file_of_old(work_site: Any) -> None:
     work_site.post("a", aliases="[/2019/a.html, /index.html, /blog/b/, /404.html, /x.html/y/]")
     work_site.post("b")

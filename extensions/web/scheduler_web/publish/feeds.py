@@ -46,7 +46,7 @@ def feeds(site: Site) -> Iterator[Feed]:
     for name, source in site.sources.items():
         url = site.list_url(name)
         if source.layout == "blog" and url and url != "/":
-            title = f"{source.branding.name or name} · {settings.name}"
+            title = f"{site.title_of(name)} · {settings.name}"
             yield Feed("source", name, title, source.branding.description or title, url)
     for tag in site.tags.values():
         title = f"{tag.name} · {settings.name}"

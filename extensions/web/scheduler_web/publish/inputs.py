@@ -16,7 +16,7 @@ from scheduler_web.publish.manifest import Key
 from scheduler_web.publish.site import Site
 from scheduler_web.publish.theme import NoTheme, Theme
 
-GENERATOR = 3
+GENERATOR = 4
 """Raise when the same inputs give other bytes."""
 
 Shape = tuple[Key, ...]

@@ -26,10 +26,10 @@ def short(view: View) -> bytes:
     view.look("labels")
     site = view.inputs.site
     lines = [*_head(site)]
-    for name, source in site.sources.items():
+    for name in site.sources:
         if not site.lists[name]:
             continue
-        lines += [f"## {_line(source.branding.name or name)}", ""]
+        lines += [f"## {_line(site.title_of(name))}", ""]
         lines += [_entry(view, document) for document in site.lists[name]]
         lines.append("")
     lines += ["## Optional", "", f"- [Full text]({view.absolute('/llms-full.txt')}): all of it in one file"]

@@ -131,7 +131,7 @@ def home(view: View) -> str:
     sections = [(n, s) for n, s in site.sources.items() if s.layout == "docs"]
     context.update(
         latest=view.latest(6),
-        sections=[(s.branding.name or n, s.branding.description, view.nav(n)) for n, s in sections],
+        sections=[(site.title_of(n), s.branding.description, view.nav(n)) for n, s in sections],
         data=website_data(view),
     )
     return _render(view, "home.html", context)
@@ -143,7 +143,7 @@ def listing(view: View, name: str, number: int) -> str:
     document = site.by_url.get(url)
     view.look("at", url)
     view.look("list", name, number)
-    title = source.branding.name or name.replace("-", " ").capitalize()
+    title = site.title_of(name)
     context = _page_context(
         view, title, source.branding.description or source.description, _page_url(url, number)
     )
@@ -183,7 +183,7 @@ def archive(view: View) -> str:
     view.look("years")
     years = [(str(y), f"/archive/{y}/", len(m)) for y, m in view.inputs.site.years.items()]
     context = _page_context(view, "Archive", "Everything published, by year", "/archive/")
-    context.update(years=years, months=[], data=page_data(view, context))
+    context.update(years=years, months=[], subjects=len(view.tags()), data=page_data(view, context))
     return _render(view, "archive.html", context)
 
 
@@ -195,7 +195,7 @@ def archive_year(view: View, year: int) -> str:
         reference = view.short(document)
         assert reference.date is not None
         months.setdefault(reference.date.strftime("%Y-%m"), []).append(reference)
-    context.update(years=[], months=list(months.values()), data=page_data(view, context))
+    context.update(years=[], months=list(months.values()), subjects=0, data=page_data(view, context))
     return _render(view, "archive.html", context)
 
 
@@ -242,7 +242,7 @@ def _page_context(view: View, title: str, description: str, url: str) -> Context
         "asset": view.asset,
         "absolute": view.absolute,
         "feeds": [
-            (s.branding.name or n, encoded(str(view.inputs.site.list_url(n))))
+            (view.inputs.site.title_of(n), encoded(str(view.inputs.site.list_url(n))))
             for n, s in blogs
             if view.inputs.site.list_url(n)
         ],

@@ -169,6 +169,16 @@ class Site:
         route = self.sources[source].sitemap.parent_route
         return normalize_url(route.url) if route and route.enabled else None
 
+    @cached_property
+    def menu(self) -> Sequence[tuple[str, str]]:
+        """(title, address): as configured, or else every list of documents."""
+        lists = ((self.title_of(name), self.list_url(name)) for name in self.sources)
+        found = [(title, url) for title, url in lists if url]
+        return [(entry.title, entry.url) for entry in self.config.site.menu] or found
+
+    def title_of(self, source: str) -> str:
+        return self.sources[source].branding.name or source.replace("-", " ").capitalize()
+
     def page_count(self, length: int) -> int:
         return max(1, -(-length // self.config.page_size))
 

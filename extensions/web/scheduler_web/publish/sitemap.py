@@ -92,6 +92,8 @@ def _lists(site: Site, base: str) -> Iterator[Line]:
             )
     if site.posts:
         found.append(("/archive/", site.posts, ""))
+    if site.tags:
+        found.append(("/tags/", [d for d in site.documents.values() if d.slugs], ""))
     found += [(tag.url, tag.documents, "") for tag in site.tags.values()]
     for path, members, rest in found:
         line = _line(base, path, max([d.modified_at or 0.0 for d in members], default=0.0), rest)

@@ -101,7 +101,8 @@ class View:
     def menu(self, url: str, source: str = "") -> list[tuple[str, str, str]]:
         """(title, address, what aria-current says): the entry of this page, its folder or its source."""
         return [
-            (e.title, e.url, self._current(e.url, url, source)) for e in self.inputs.site.config.site.menu
+            (title, encoded(entry), self._current(entry, url, source))
+            for title, entry in self.inputs.site.menu
         ]
 
     def _current(self, entry: str, url: str, source: str) -> str:
