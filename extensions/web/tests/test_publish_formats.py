@@ -311,7 +311,7 @@ def test_llms_txt_follows_its_format(rich_site: Any) -> None:
     assert lines[2] == "> About things"
     assert lines[4]
     sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
-    assert [section.splitlines()[0] for section in sections] == ["blog", "guide", "Optional"]
+    assert [section.splitlines()[0] for section in sections] == ["Blog", "Guide", "Optional"]
     for line in text.splitlines():
         if line.startswith("-"):
             assert re.fullmatch(r"- \[(?:[^\[\]\\]|\\.)+\]\(https://[^()\s]+\)(: .+)?", line), line

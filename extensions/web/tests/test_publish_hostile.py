@@ -76,6 +76,12 @@ def test_any_text_gives_html_without_an_error(text: str) -> None:
     _harmless(markdown.render(text).html)
 
 
+def test_an_empty_heading_of_a_table_is_no_heading() -> None:
+    html = markdown.render("| | a |\n|---|---|\n| b | c |\n").html
+    assert '<td></td>\n<th scope="col">a</th>' in html
+    assert '<th scope="col"></th>' not in html
+
+
 @settings(max_examples=150, deadline=None, database=None)
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 def test_any_bytes_are_read_or_refused_with_a_line(data: bytes) -> None:

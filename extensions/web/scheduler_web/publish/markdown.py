@@ -25,7 +25,7 @@ from scheduler_web.publish import highlight
 from scheduler_web.publish.frontmatter import NOT_TEXT
 from scheduler_web.publish.headings import Slugger, outline
 
-VERSION = f"6 mistune {mistune.__version__} pygments {highlight.VERSION}"
+VERSION = f"7 mistune {mistune.__version__} pygments {highlight.VERSION}"
 """Part of every fragment's key: another version renders anew."""
 
 LINK, IMAGE, END = "\x01", "\x02", "\x03"
@@ -231,9 +231,10 @@ def _table_head(renderer: Any, text: str) -> str:
 
 
 def _table_cell(renderer: Any, text: str, align: str | None = None, head: bool = False) -> str:
-    tag = "th" if head else "td"
+    titled = head and bool(text.strip())  # an empty heading says nothing of its column
+    tag = "th" if titled else "td"
     mark = f' class="{align}"' if align else ""
-    scope = ' scope="col"' if head else ""
+    scope = ' scope="col"' if titled else ""
     return f"<{tag}{mark}{scope}>{text}</{tag}>\n"
 
 
