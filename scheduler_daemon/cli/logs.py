@@ -80,7 +80,7 @@ def search(session: Session, pattern: str, **wanted: Any) -> None:
 @click.option(
     "-n", "--limit", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Lines first."
 )
-def follow(session: Session, **wanted: Any) -> None:
+def follow(session: Session, **wanted: Any) -> int:
     """Show log lines as they come, until Ctrl-C. With --json: one JSON object a line.
 
     \b
@@ -98,7 +98,9 @@ def follow(session: Session, **wanted: Any) -> None:
                 session.complain(clean(event.get("message") or event["event"]))
             session.terminal.stream.flush()
     except KeyboardInterrupt:
-        return
+        return 0
+    session.complain("the daemon stopped")
+    return 1
 
 
 @command("export")

@@ -30,6 +30,7 @@ def folders(file: Path, root: Node, environ: Mapping[str, str], report: Report) 
     given = root.find("control", "socket")
     socket = _given(given, base) or runtime / "control.sock"
     _check_length(socket, given, root, report)
+    _check_reach(socket, state, root, report)
     python = root.find("jobplane", "python")
     interpreter = _given(python, base)
     if python and interpreter and not os.access(interpreter, os.X_OK):
@@ -69,3 +70,17 @@ def _check_length(socket: Path, given: Node | None, root: Node, report: Report) 
             (root.find("state_dir") or root).place,
             f"the control socket would be {socket}: {rule}; set control.socket to a shorter path",
         )
+
+
+def _check_reach(socket: Path, state: Path, root: Node, report: Report) -> None:
+    """The state directory is its owner's alone: nobody else gets to a socket in it."""
+    if not socket.is_relative_to(state):
+        return
+    for key in ("group", "readers"):
+        node = root.find("control", key)
+        if node is not None and (node.value or node.items):
+            report.warning(
+                node.place,
+                f"control.{key}: others cannot reach {socket}, for only its owner enters {state}; "
+                "set control.socket to a path outside it",
+            )

@@ -304,6 +304,18 @@ def test_a_socket_path_that_no_kernel_takes_says_which_key_to_set(tmp_path: Path
     assert line == "2:11: control.socket is too long: 121 bytes, and the path of a socket has at most 107"
 
 
+def test_a_group_that_cannot_reach_the_socket_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"state_dir: {tmp_path}/st\ncontrol: {{group: root, readers: [root]}}\n")
+    inside = load(file)
+    found = [str(one) for one in inside.warnings if "cannot reach" in one.message]
+    assert len(found) == 2
+    assert f"control.group: others cannot reach {tmp_path}/st/run/control.sock" in found[0]
+    file.write_text(f"state_dir: {tmp_path}/st\ncontrol: {{group: root, socket: {tmp_path}/c}}\n")
+    outside = load(file)
+    assert not [one for one in outside.warnings if "cannot reach" in one.message]
+
+
 def test_a_billion_laughs_are_refused(tmp_path: Path) -> None:
     lines = ["a: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]

@@ -238,7 +238,15 @@ def test_switching_survives_a_restart_and_a_reload(make_daemon: Any) -> None:
     daemon.cli("jobs", "disable", "steps")
     assert daemon.cli("scheduler", "reload").returncode == 0
     assert daemon.json("jobs", "show", "steps")["enabled"] is False
+    daemon.run_to_end("steps")
+    program = Path(sys.executable).parent / "systemprompt"
+    follow = [program, "infra", "logs", "follow", "-n", "1", "--socket", daemon.socket]
+    follower = subprocess.Popen(follow, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert follower.stdout is not None
+    assert follower.stdout.readline()
     assert daemon.stop() == 0
+    assert follower.communicate(timeout=60)[1] == "the daemon stopped\n"
+    assert follower.returncode == 1
     daemon.start()
     assert daemon.json("jobs", "show", "steps")["state"] == "disabled"
 
