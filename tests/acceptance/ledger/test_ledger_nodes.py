@@ -44,44 +44,41 @@ def test_two_nodes_and_a_person_never_have_two_live_runs_of_a_job(stage: Stage) 
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
-def test_a_node_that_dies_is_noticed_and_its_runs_are_resolved(stage: Stage) -> None:
-    first, second = stage.daemon(), stage.daemon()
-    jobs = (job("gate", YEARLY, on_lost="rerun"), job("waits", YEARLY, job="gate"))
-    first.start(*jobs, workers={"max": 1})
-    run = first.run("gate")
+def test_nodes_that_die_or_stand_still_are_judged_and_write_no_stale_verdict(stage: Stage) -> None:
+    """Stood still for longer than others wait for a sign of life, and than workers wait for their daemon."""
+    killed, frozen, judge = (stage.daemon() for _ in range(3))
+    jobs = (
+        job("quick"),
+        job("gate", YEARLY, on_lost="rerun"),
+        job("waits", YEARLY, job="gate"),
+        job("never", YEARLY, job="gate", parameters={"gate": "never"}),
+    )
+    for daemon in (killed, frozen, judge):
+        daemon.start(*jobs, workers={"max": 1})
+    never = frozen.run("never")
+    stage.until(lambda: stage.notes("never"))
+    frozen.send(signal.SIGSTOP)
+    run = killed.run("gate")
     stage.until(lambda: stage.notes("gate"))
     stage.pass_time(1.2)  # its only worker is taken, and counts as such
-    waiting = first.run("waits")
-    assert [row["waiting"] for row in stage.rows("status = 'queued'")] == ["worker"]
-    second.start(*jobs, workers={"max": 1})
-    first.stop(signal.SIGKILL)
-    (lost,) = stage.until(lambda: stage.rows("id = %(id)s AND status = 'lost'", id=run))
-    assert lost["reason"] == "node_gone"
+    waiting = killed.run("waits")
+    assert "worker" in [row["waiting"] for row in stage.rows("status = 'queued'")]
+    killed.stop(signal.SIGKILL)
+    lost = {run: {}, never: {}}
+    for one in lost:
+        (lost[one],) = stage.until(lambda id_=one: stage.rows("id = %(id)s AND status = 'lost'", id=id_))
+        assert lost[one]["reason"] == "node_gone"
     stage.open("shut")
     stage.until(lambda: stage.rows("id = %(id)s AND status = 'succeeded'", id=waiting))
-    stage.until(lambda: stage.rows("kind = 'retry' AND status = 'succeeded'"))
-    assert {str(row["node"]) for row in stage.rows("status = 'succeeded'")} == {node(second)}
-
-
-def test_a_node_that_stood_still_writes_no_stale_verdict_and_fires_nothing_again(stage: Stage) -> None:
-    """Longer than others wait for a sign of life, and than workers wait for their daemon."""
-    first, second = two(stage, job("quick"), job("gate", YEARLY, parameters={"gate": "never"}))
-    run = first.run("gate")
-    stage.until(lambda: stage.notes("gate"))
-    first.send(signal.SIGSTOP)
-    (lost,) = stage.until(lambda: stage.rows("id = %(id)s AND status = 'lost'", id=run))
-    assert lost["reason"] == "node_gone"
-    first.send(signal.SIGCONT)
-    stage.until(
-        lambda: stage.rows(
-            "node = %(node)s AND claimed_at > %(at)s", node=node(first), at=lost["finished_at"]
-        )
-    )
-    (after,) = stage.until(lambda: stage.rows("id = %(id)s AND late_outcome IS NOT NULL", id=run))
-    assert (after["status"], after["finished_at"]) == ("lost", lost["finished_at"])
+    (again,) = stage.until(lambda: stage.rows("kind = 'retry' AND status = 'succeeded'"))
+    assert (str(again["node"]), str(again["first_run"])) == (node(judge), run)
+    frozen.send(signal.SIGCONT)
+    (after,) = stage.until(lambda: stage.rows("id = %(id)s AND late_outcome IS NOT NULL", id=never))
+    assert (after["status"], after["finished_at"]) == ("lost", lost[never]["finished_at"])
+    claimed = "node = %(node)s AND claimed_at > %(at)s"
+    stage.until(lambda: stage.rows(claimed, node=node(frozen), at=after["finished_at"]))
     ran = [row["scheduled_for"] for row in stage.rows("job = 'quick' AND started_at IS NOT NULL")]
     assert len(ran) == len(set(ran))
-    assert second.stop() == 0
 
 
 def test_a_node_with_another_configuration_claims_nothing(stage: Stage) -> None:

@@ -56,7 +56,7 @@ def succeeded(stage: Stage, run: object) -> dict[str, Any]:
 
 def test_an_occurrence_that_meets_a_run_is_skipped_in_one_row_that_names_it(stage: Stage) -> None:
     stage.until(lambda: [r for r in rows(stage, "skipping", "skipped") if r["instants"] > 1])
-    running, span = rows(stage, "skipping")
+    (running,), (span,) = rows(stage, "skipping", "running"), rows(stage, "skipping", "skipped")
     assert (span["status"], span["reason"], span["blocked_by"]) == ("skipped", "overlap", running["id"])
     stage.open("skipping")
     succeeded(stage, running["id"])
