@@ -18,7 +18,7 @@ import pytest
 from scheduler_daemon.control.client import Client, NoDaemonError
 
 PROGRAM = Path(sys.executable).parent / "scheduler-daemon"
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 NAMESPACE = ("unshare", "--pid", "--mount", "--mount-proc", "--fork", "--kill-child")
 
 
@@ -26,7 +26,10 @@ def possible() -> bool:
     return os.geteuid() == 0 and subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not possible(), reason="no namespaces of its own can be had: needs root")
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not possible(), reason="no namespaces of its own can be had: needs root"),
+]
 
 
 class Contained:

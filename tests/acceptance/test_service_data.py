@@ -23,7 +23,8 @@ from scheduler_daemon.database.embedded import EmbeddedServer
 from scheduler_daemon.database.temporary import TemporaryServer, quick_place
 
 PROGRAMS = Path(sys.executable).parent
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
+pytestmark = pytest.mark.timeout(600)
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 JOBS = """
 from scheduler_daemon.extension import Extension, JobResult

@@ -18,7 +18,8 @@ import pytest
 from scheduler_daemon.database.temporary import quick_place
 
 PROGRAM = Path(sys.executable).parent / "scheduler-daemon"
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
+pytestmark = pytest.mark.timeout(600)
 SECRET = "hunter2-and-more"
 
 
