@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ def at(daemon: Daemon, moment: datetime, *jobs: dict[str, Any]) -> Daemon:
     daemon.set_clock((moment - datetime.now(UTC)).total_seconds() - 60)
     daemon.start()
     daemon.set_clock((moment - datetime.now(UTC)).total_seconds() - 1.5)
+    daemon.send(signal.SIGHUP)  # the timers that are set already count by the clock of before
     return daemon
 
 

@@ -34,13 +34,12 @@ def test_an_instant_runs_on_one_of_them_and_a_copy_of_every_on_each(stage: Stage
 
 def test_two_nodes_and_a_person_never_have_two_live_runs_of_a_job(stage: Stage) -> None:
     first, second = two(stage, job("gate", parameters={"gate": "never"}, timeout="1s"))
-    for _ in range(10):
+    while len(stage.rows("finished_at IS NOT NULL AND started_at IS NOT NULL")) < 4:
         first.program("systemprompt", "infra", "jobs", "run", "gate", "--no-wait")
         second.program("systemprompt", "infra", "jobs", "run", "gate", "--no-wait")
     for daemon in (first, second):
         daemon.stop()
     spans = sorted((row["started_at"], row["finished_at"]) for row in stage.rows("started_at IS NOT NULL"))
-    assert len(spans) > 3
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
