@@ -142,9 +142,8 @@ def _asked(session: Session, wanted: Mapping[str, Any]) -> Answer:
     if not query.pop("app"):
         ours: Answer = session.client.get("/v1/logs", **query)
         return ours
-    if query.pop("job") or query.pop("run"):
+    if any([query.pop("job"), query.pop("run")]):
         raise click.UsageError("--app is the application's log: --job and --run are about ours.")
-    query.pop("run", None)
     logs = session.client.get("/v1/logs/app", **query)["logs"]
     return {"logs": [{**line, "job": None, "run_id": None} for line in logs]}
 
