@@ -98,7 +98,6 @@ def configure(*, level: str, as_json: bool, stream: TextIO | None = None) -> Led
         handler = logging.StreamHandler(stream)
         handler.setFormatter(_Formatter(tap, as_json=as_json))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("psycopg").setLevel(logging.ERROR)  # of connections that broke, the gateway tells
     logging.getLogger("scheduler_daemon").setLevel(level)
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # the gateway tells of an outage, once
     return tap

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import structlog
 
-from scheduler_daemon.config import Loaded, bindings, plain_secrets, section_problems
+from scheduler_daemon.config import Loaded, bindings, require_fitting
 from scheduler_daemon.database.migrations import SCHEDULER, Applied, MigrationSet, apply
 from scheduler_daemon.database.roles import JOB_ROLE, ensure_job_role
-from scheduler_daemon.errors import ConfigurationError, MigrationError
+from scheduler_daemon.errors import MigrationError
 from scheduler_daemon.maintenance import reach
 from scheduler_daemon.model import Catalogue, ExtensionInfo, Settings
 from scheduler_daemon.runner.plane import Discovery, JobPlane
@@ -50,10 +50,7 @@ class Preparation:
         usable = Catalogue()
 
         async def accept(catalogue: Catalogue) -> None:
-            found = (*section_problems(loaded, catalogue.problems), *plain_secrets(loaded, catalogue))
-            errors = [one for one in found if one.severity == "error"]
-            if errors:
-                raise ConfigurationError(errors)
+            require_fitting(loaded, catalogue)
             nonlocal usable
             usable = await self._migrated(catalogue)
 

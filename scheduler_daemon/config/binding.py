@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 from scheduler_daemon.config.faults import masked
 from scheduler_daemon.config.loading import Loaded
+from scheduler_daemon.config.plaintext import plain_secrets
 from scheduler_daemon.config.report import did_you_mean, one_line, problem, quoted
 from scheduler_daemon.config.tree import Node, Place
 from scheduler_daemon.cron import CronExpression, lint
-from scheduler_daemon.errors import Problem
+from scheduler_daemon.errors import ConfigurationError, Problem
 from scheduler_daemon.model import Catalogue, JobInfo, JobSpec, SectionProblem, Settings
 
 
@@ -80,6 +81,14 @@ def faulty_extensions(loaded: Loaded, catalogue: Catalogue) -> tuple[Problem, ..
         for one in catalogue.extensions
         if one.error and one.name not in suffering
     )
+
+
+def require_fitting(loaded: Loaded, catalogue: Catalogue) -> None:
+    """Raises ConfigurationError with every error that only the extensions' own code can tell."""
+    found = (*section_problems(loaded, catalogue.problems), *plain_secrets(loaded, catalogue))
+    errors = [one for one in found if one.severity == "error"]
+    if errors:
+        raise ConfigurationError(errors)
 
 
 def section_problems(loaded: Loaded, problems: Sequence[SectionProblem]) -> tuple[Problem, ...]:

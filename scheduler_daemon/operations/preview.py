@@ -14,9 +14,8 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from scheduler_daemon.config import Loaded, bindings, doubts, load, plain_secrets, section_problems
+from scheduler_daemon.config import Loaded, bindings, doubts, load, require_fitting
 from scheduler_daemon.cron import CronExpression
-from scheduler_daemon.errors import ConfigurationError
 from scheduler_daemon.model import Catalogue, JobSpec, RunStatus, Settings
 from scheduler_daemon.operations.fires import compare, differs
 from scheduler_daemon.operations.health import at_next_start
@@ -121,10 +120,7 @@ async def _catalogue(loaded: Loaded) -> Catalogue:
         catalogue = await plane.start(Discovery.of(settings, None))
     finally:
         await plane.stop(0)
-    found = (*section_problems(loaded, catalogue.problems), *plain_secrets(loaded, catalogue))
-    errors = [one for one in found if one.severity == "error"]
-    if errors:
-        raise ConfigurationError(errors)
+    require_fitting(loaded, catalogue)
     return catalogue
 
 
