@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STEP_LIMIT = 1_000
 _NAME_LIMIT = 200
 _NOTE_LIMIT = 500
+_MOST = 2**63 - 1
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -169,8 +170,8 @@ class Context:
             {
                 "t": "progress",
                 "id": self.run_id,
-                "done": int(done),
-                "total": None if total is None else int(total),
+                "done": _bounded(done),
+                "total": None if total is None else _bounded(total),
                 "note": clean(note, _NOTE_LIMIT),
             }
         )
@@ -190,6 +191,10 @@ class Context:
         with contextlib.suppress(OSError):
             self._scratch.parent.rmdir()
         return left[0] if left else None
+
+
+def _bounded(number: int) -> int:
+    return max(-_MOST, min(_MOST, int(number)))
 
 
 def scheduled_instant(seconds: float | None) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import select
 import sys
 import threading
 import time
@@ -29,7 +30,7 @@ class Output:
     """Cuts what comes out of one pipe into lines; the pipe's reading end does not block."""
 
     def __init__(self, descriptor: int, module: str, level: str) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self.module = module
         self.level = level
         self._partial = b""
@@ -38,7 +39,7 @@ class Output:
     def drain(self, line: Callable[[Output, str], None], skip: Callable[[int], bool]) -> None:
         """Hand each line to `line`. `skip(0)` True: nobody wants more, `skip(n)` counts n lines unread."""
         try:
-            while data := os.read(self._descriptor, 65536):
+            while data := os.read(self.descriptor, 65536):
                 if skip(0):
                     skip(data.count(b"\n"))
                     self._partial = b""
@@ -76,6 +77,10 @@ class Journal:
     def __init__(self, post: Callable[[Message], None], outputs: tuple[Output, ...]) -> None:
         self._post = post
         self._outputs = outputs
+        self._by_descriptor = {output.descriptor: output for output in outputs}
+        self._printed = select.poll()
+        for output in outputs:
+            self._printed.register(output.descriptor, select.POLLIN)
         self._lock = threading.RLock()
         self._run: str | None = None
         self._lines = 0
@@ -86,6 +91,7 @@ class Journal:
         """In a child that the job forked: what it logs goes to stderr, which the worker reads."""
         self._lock = threading.RLock()
         self._outputs = ()
+        self._printed = select.poll()
         self._post = lambda message: print(message["message"], file=sys.stderr)  # noqa: T201
 
     def begin(self, run_id: str) -> None:
@@ -107,8 +113,8 @@ class Journal:
 
     def drain(self) -> None:
         with self._lock:
-            for output in self._outputs:
-                output.drain(self._line, self._skip)
+            for descriptor, _ in self._printed.poll(0):
+                self._by_descriptor[descriptor].drain(self._line, self._skip)
 
     def write(self, level: str, module: str, message: object, fields: Mapping[str, Any]) -> None:
         self.drain()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,6 +24,8 @@ from scheduler_daemon.jobplane.text import describe
 
 _SETTLE_S = 1.0
 _THREADS_END_S = 0.1
+_handler: Callable[[int], Any] = inspect.unwrap(signal.getsignal)
+"""Without what tries first to make an enum of each handler."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGCHLD)
 
 
@@ -38,6 +42,7 @@ class ProcessState:
         self._pipes = _identities()
         self._handlers = list(logging.getLogger().handlers)
         self._signals = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+        self._raw_signals = [_handler(signum) for signum in _SIGNALS]
 
     def restore(self) -> bool:
         """False: its output no longer goes where it should, and nothing here can mend that."""
@@ -47,8 +52,8 @@ class ProcessState:
         sys.stdout, sys.stderr = self._streams
         logging.getLogger().handlers[:] = self._handlers
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for signum, handler in self._signals.items():
-            if signal.getsignal(signum) != handler:
+        if [_handler(signum) for signum in _SIGNALS] != self._raw_signals:
+            for signum, handler in self._signals.items():
                 signal.signal(signum, handler)
         os.umask(self._umask)
         with contextlib.suppress(OSError):  # somebody removed the folder: the next run may not need it

@@ -6,7 +6,7 @@ that PostgreSQL would refuse, once in a batch, would hold up everything behind i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from scheduler_daemon.errors import JobPlaneError
@@ -18,6 +18,8 @@ LATEST = 7_258_118_400.0
 """Unix seconds: the year 2200, which no schedule reaches."""
 DEEPEST = 32
 Check = Callable[[Any], bool]
+Part = tuple[str, Check, bool]
+"""A name in a message, what its value must be, and whether there must be one."""
 
 
 def check(messages: Iterable[Message]) -> None:
@@ -26,9 +28,17 @@ def check(messages: Iterable[Message]) -> None:
         kind = message["t"]
         if not isinstance(kind, str):
             raise JobPlaneError("a worker's message has no kind")
-        for name, right in _SHAPES.get(kind, {}).items():
-            if not right(message.get(name)):
-                raise JobPlaneError(f"a worker's message {kind!r} is not well-formed: {name}")
+        if name := _wrong(message, _SHAPES.get(kind, ())):
+            raise JobPlaneError(f"a worker's message {kind!r} is not well-formed: {name}")
+
+
+def _wrong(values: Mapping[str, Any], parts: Sequence[Part]) -> str | None:
+    """The name of the first part that is not as it must be."""
+    for name, right, required in parts:
+        value = values.get(name)
+        if required if value is None else not right(value):
+            return name
+    return None
 
 
 def _text(value: Any) -> bool:
@@ -52,12 +62,16 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
 
 
-def _or_none(right: Check) -> Check:
-    return lambda value: value is None or right(value)
-
-
 def _one_of(*words: str) -> Check:
     return lambda value: isinstance(value, str) and value in words
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int)
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, dict) and _data(value)
 
 
 def _texts(value: Any) -> bool:
@@ -80,49 +94,46 @@ def _data(value: Any, depth: int = 0) -> bool:
 
 
 def _steps(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(step, dict) and all(right(step.get(name)) for name, right in _STEP.items())
-        for step in value
-    )
+    return isinstance(value, list) and all(isinstance(s, dict) and not _wrong(s, _STEP) for s in value)
 
 
-_STEP: Mapping[str, Check] = {
-    "name": _text,
-    "status": _one_of("running", "succeeded", "failed"),
-    "duration_s": _time,
-    "error": _or_none(_text),
-}
-_SHAPES: Mapping[str, Mapping[str, Check]] = {
-    "started": {"id": _text, "at": _time},
-    "step": {"id": _text, **_STEP},
-    "progress": {
-        "id": _text,
-        "done": lambda value: isinstance(value, int),
-        "total": _or_none(lambda value: isinstance(value, int)),
-        "note": _text,
-    },
-    "log": {
-        "id": _or_none(_text),
-        "at": _time,
-        "level": _one_of("debug", "info", "warning", "error"),
-        "module": _text,
-        "message": _text,
-        "fields": _or_none(lambda value: isinstance(value, dict) and _data(value)),
-    },
-    "outcome": {
-        "id": _text,
-        "status": _one_of("succeeded", "failed", "cancelled"),
-        "started_at": _or_none(_time),
-        "finished_at": _time,
-        "items_processed": _or_none(_count),
-        "items_failed": _or_none(_count),
-        "message": _or_none(_text),
-        "error": _or_none(_text),
-        "traceback": _or_none(_text),
-        "reason": _or_none(_text),
-        "steps": _or_none(_steps),
-        "logs_dropped": _or_none(_count),
-    },
-    "returned": {"ids": _texts},
-    "leaving": {"reason": _or_none(_text)},
+_STEP: Sequence[Part] = (
+    ("name", _text, True),
+    ("status", _one_of("running", "succeeded", "failed"), True),
+    ("duration_s", _time, True),
+    ("error", _text, False),
+)
+_SHAPES: Mapping[str, Sequence[Part]] = {
+    "started": (("id", _text, True), ("at", _time, True)),
+    "step": (("id", _text, True), *_STEP),
+    "progress": (
+        ("id", _text, True),
+        ("done", _whole, True),
+        ("total", _whole, False),
+        ("note", _text, True),
+    ),
+    "log": (
+        ("id", _text, False),
+        ("at", _time, True),
+        ("level", _one_of("debug", "info", "warning", "error"), True),
+        ("module", _text, True),
+        ("message", _text, True),
+        ("fields", _object, False),
+    ),
+    "outcome": (
+        ("id", _text, True),
+        ("status", _one_of("succeeded", "failed", "cancelled"), True),
+        ("started_at", _time, False),
+        ("finished_at", _time, True),
+        ("items_processed", _count, False),
+        ("items_failed", _count, False),
+        ("message", _text, False),
+        ("error", _text, False),
+        ("traceback", _text, False),
+        ("reason", _text, False),
+        ("steps", _steps, False),
+        ("logs_dropped", _count, False),
+    ),
+    "returned": (("ids", _texts, True),),
+    "leaving": (("reason", _text, False),),
 }
