@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from apscheduler.executors.base import BaseExecutor
@@ -16,6 +16,10 @@ from apscheduler.triggers.base import BaseTrigger
 from scheduler_daemon.clock import Clock
 
 LONGEST_SLEEP_S = 5.0
+LEAD = timedelta(milliseconds=8)
+"""The wheel turns that much early: a process that slept is slow at first, and is awake when it counts."""
+LAST_WAIT_S = 0.0015
+"""The loop's own timers are late by up to a millisecond: for the last bit it waits in place."""
 
 
 class Instants(Protocol):
@@ -29,7 +33,6 @@ class Engine:
 
     def __init__(self, clock: Clock, due: Callable[[Sequence[str]], None]) -> None:
         self._clock = clock
-        self._due = due
         self._scheduler = _Wheel(timezone=UTC, jobstores={"default": MemoryJobStore()})
         self._scheduler.add_executor(_HandOver(due), alias="default")
         self._waker: asyncio.Task[None] | None = None
@@ -83,29 +86,38 @@ class _Wheel(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler has no type
 
 
 class _Trigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """The next instant after now, never one of the past, told on APScheduler's own clock."""
+    """LEAD before the next instant after now, never one of the past, told on APScheduler's own clock."""
 
     def __init__(self, table: Instants, clock: Clock) -> None:
         self._table = table
         self._clock = clock
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        del previous_fire_time
         offset = self._clock.offset()
+        if previous_fire_time is not None and now < previous_fire_time + LEAD <= now + LEAD:
+            now = previous_fire_time + LEAD  # handed over already, and yet to come
         instant = self._table.next_after(now + offset)
-        return None if instant is None else instant - offset
+        return None if instant is None else instant - offset - LEAD
 
 
 class _HandOver(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
-    """Says what is due, at once and in the event loop; runs nothing."""
+    """Says what is due when the instant has come, in the event loop; runs nothing."""
 
     def __init__(self, due: Callable[[Sequence[str]], None]) -> None:
         super().__init__()
-        self._say = due
+        self._due = due
 
     def submit_job(self, job: Any, run_times: Sequence[datetime]) -> None:
-        del run_times
-        self._say(job.args[0])
+        self._wait(job.args[0], run_times[-1] + LEAD)
+
+    def _wait(self, names: Sequence[str], instant: datetime) -> None:
+        left_s = (instant - datetime.now(UTC)).total_seconds()
+        if left_s > LAST_WAIT_S:
+            asyncio.get_running_loop().call_later(left_s - LAST_WAIT_S, self._wait, names, instant)
+            return
+        if left_s > 0:
+            time.sleep(left_s)
+        self._due(names)
 
     def _do_submit_job(self, job: Any, run_times: Sequence[datetime]) -> None:
         raise NotImplementedError("submit_job does everything")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,11 +14,12 @@ import pytest
 from scheduler_daemon.clock import TEST_VARIABLE, Clock
 from scheduler_daemon.cron import CronExpression
 from scheduler_daemon.engine import ClockWatch, Engine, watch
-from scheduler_daemon.engine.timer import _Trigger
+from scheduler_daemon.engine.timer import LEAD, _HandOver, _Trigger
 from scheduler_daemon.model import DstPolicy
 from scheduler_daemon.runner.planning import Timetable
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 
 
 class Hands(Clock):
@@ -104,8 +106,41 @@ def test_the_trigger_never_returns_an_instant_of_the_past(patch: pytest.MonkeyPa
     """Else APScheduler would enumerate 28,801 instants of one every-second job after eight hours asleep."""
     trigger = _Trigger(every("* * * * * *"), Hands(patch))
     late = NOON + timedelta(hours=8)
-    assert trigger.get_next_fire_time(NOON, late) == late + timedelta(seconds=1)
+    assert trigger.get_next_fire_time(NOON, late) == late + SECOND - LEAD
     assert _Trigger(every("0 0 0 31 2 *"), Hands(patch)).get_next_fire_time(None, NOON) is None
+
+
+def test_the_wheel_turns_early_and_neither_repeats_nor_leaves_out_an_instant(
+    patch: pytest.MonkeyPatch,
+) -> None:
+    trigger = _Trigger(every("* * * * * *"), Hands(patch))
+    noon = NOON - LEAD  # when the wheel turns for it
+    for turned in (noon, NOON - timedelta(microseconds=1), NOON, NOON + timedelta(milliseconds=990)):
+        assert trigger.get_next_fire_time(noon, turned) == noon + SECOND
+    assert trigger.get_next_fire_time(noon, NOON + SECOND) == noon + 2 * SECOND
+
+
+def test_a_new_plan_does_not_leave_out_an_instant_that_is_about_to_come(patch: pytest.MonkeyPatch) -> None:
+    trigger = _Trigger(every("* * * * * *"), Hands(patch))
+    just_before = NOON - LEAD / 2
+    assert trigger.get_next_fire_time(None, just_before) == NOON - LEAD
+
+
+def test_after_a_step_back_the_trigger_goes_by_the_clock_not_by_what_it_said(
+    patch: pytest.MonkeyPatch,
+) -> None:
+    trigger = _Trigger(every("* * * * * *"), Hands(patch))
+    before_the_step = NOON + timedelta(hours=1) - LEAD
+    assert trigger.get_next_fire_time(before_the_step, NOON) == NOON + SECOND - LEAD
+
+
+async def test_nobody_is_due_before_the_instant() -> None:
+    heard: asyncio.Future[datetime] = asyncio.get_running_loop().create_future()
+    instant = datetime.now(UTC) + timedelta(milliseconds=20)
+    hand_over = _HandOver(lambda names: heard.set_result(datetime.now(UTC)))
+    hand_over.submit_job(SimpleNamespace(args=[("a",)]), [instant - LEAD])
+    assert not heard.done()
+    assert await heard >= instant
 
 
 async def test_the_engine_says_who_is_due_and_a_new_plan_replaces_the_old() -> None:
