@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -56,6 +57,7 @@ DATABASE_PATIENCE = timedelta(seconds=60)
 LAST_WORD_S = 5.0
 STOP_MARGIN = timedelta(seconds=45)
 DATABASE_RESTART_S = (0.1, 1.0, 5.0)
+YOUNG_OBJECTS = 20_000
 log = structlog.get_logger(__name__)
 Announce = Callable[[House], None]
 
@@ -206,6 +208,7 @@ class Daemon:
         await startup.ended(settings.startup_timeout, self._stop)
         if not self._stop.is_set():
             house.ready = True
+            _settle_memory()
             systemd.notify(ready=True)
             self._watchdog.look()
             self._announce(house)
@@ -328,6 +331,13 @@ async def _keep_running(server: EmbeddedServer) -> None:
             tries = 0
         except SchedulerError as error:
             log.error("the embedded PostgreSQL does not start", why=str(error))
+
+
+def _settle_memory() -> None:
+    """What a start made stays: the collector would stop everything each time to look through it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:

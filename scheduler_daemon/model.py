@@ -224,7 +224,7 @@ class Catalogue:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class StepRecord:
     name: str
     status: Literal["succeeded", "failed", "running"]
@@ -232,7 +232,7 @@ class StepRecord:
     error: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class LogRecord:
     """One line that a job or the daemon logged.
 
@@ -248,7 +248,7 @@ class LogRecord:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Outcome:
     """How a run ended. Times are Unix seconds on the node's clock; `started_at` None: it never started."""
 

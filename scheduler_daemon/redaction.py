@@ -69,6 +69,8 @@ class Redactor:
         return replace(record, message=message, fields=self.value(record.fields))
 
     def outcome(self, outcome: Outcome) -> Outcome:
+        if not (outcome.message or outcome.error or outcome.traceback or outcome.steps):
+            return outcome
         return replace(
             outcome,
             message=self._maybe(outcome.message),

@@ -3,12 +3,12 @@
 1. lock the schedules of all concurrency keys concerned, sorted;
 2. in a new statement, which sees what the lock waited for, read what is live under these keys;
 3. decide (rules.py), then write rows, spans and watermarks, and commit.
-Steps 1 and 2 go as one pipeline, step 3 as another: two round trips for any number of claims.
+Steps 1 and 2 go as one pipeline, step 3 with its commit as another: two round trips for any number of claims.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString, NamedTuple
@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from scheduler_daemon.database.gateway import Connection, Gateway
 from scheduler_daemon.errors import OtherRevisionError
 from scheduler_daemon.ledger.rules import Arbiter, admit, whose_turn
-from scheduler_daemon.ledger.sql import as_rows, sql
+from scheduler_daemon.ledger.sql import as_plain_rows, as_rows, sql
 from scheduler_daemon.ledger.values import (
     Claim,
     Decision,
@@ -47,13 +47,15 @@ class _Locked(NamedTuple):
 
 
 class Claims:
-    """Claims and everything else that needs their lock."""
+    """Claims and everything else that needs their lock. `over()`: ids of runs that have ended here, and whose
+    rows are about to say so: they are in nobody's way."""
 
     def __init__(self, gateway: Gateway, node: NodeIdentity, *, offset: Callable[[], timedelta]) -> None:
         self._gateway = gateway
         self._node = node
         self._offset = offset
         self.revision = ""
+        self.over: Callable[[], Container[str]] = tuple
 
     async def claim(self, claims: Sequence[Claim], capacity: int) -> Granted:
         """Give every entry of every claim its row. Claims whose watermark moved come back as stale.
@@ -63,7 +65,7 @@ class Claims:
         """
         async with self._gateway.connection() as connection:
             locked = await self._lock(connection, {c.concurrency for c in claims})
-            return await self._decide(connection, claims, locked, (capacity, self.revision))
+            return await self._decide(connection, claims, locked, (capacity, self.revision), committing=True)
 
     async def settle(
         self, connection: Connection, claims: Sequence[Claim], capacity: int, revision: str
@@ -73,14 +75,20 @@ class Claims:
         return await self._decide(connection, claims, locked, (capacity, revision))
 
     async def _decide(
-        self, connection: Connection, claims: Sequence[Claim], locked: _Locked, terms: tuple[int, str]
+        self,
+        connection: Connection,
+        claims: Sequence[Claim],
+        locked: _Locked,
+        terms: tuple[int, str],
+        *,
+        committing: bool = False,
     ) -> Granted:
         capacity, revision = terms
         arbiter = Arbiter(locked.states, locked.live, capacity)
         for claim in claims:
             arbiter.decide(claim)
         token = uuid4()
-        await self._write(connection, arbiter.decision, token, (locked.now, revision))
+        await self._write(connection, arbiter.decision, token, (locked.now, revision), committing=committing)
         return Granted(decision=arbiter.decision, token=token, at=locked.now)
 
     async def add(
@@ -172,30 +180,31 @@ class Claims:
 
     async def _read(self, connection: Connection, keys: set[str], schedules: LiteralString) -> _Locked:
         async with connection.pipeline():
-            lock, read, clock = connection.cursor(), connection.cursor(), connection.cursor()
-            force = connection.cursor()
+            lock, read = connection.cursor(), connection.cursor()
             wanted = sorted(keys)
             await lock.execute(schedules, {"keys": wanted})
             await read.execute(sql("live_runs"), {"keys": wanted})
-            await force.execute(sql("revision_in_force"))
-            await clock.execute(sql("database_time"))
-        in_force = await force.fetchone()
-        states = [
-            ScheduleState(job=r[0], scope=r[1], watermark=r[2], span_run=r[3], span_key=r[4], override=r[5])
-            for r in await lock.fetchall()
-        ]
+        states = [ScheduleState._make(row) for row in await lock.fetchall()]
+        found = await read.fetchall()
         live: dict[str, list[LiveRun]] = {}
-        for key, run_id, job, kind, status, waiting, scope in await read.fetchall():
-            run = LiveRun(run_id, job, RunKind(kind), RunStatus(status), waiting=waiting, scope=scope)
-            live.setdefault(key, []).append(run)
-        row = await clock.fetchone()
-        assert row is not None
-        return _Locked(states, live, row[0] + self._offset(), in_force[0] if in_force else None)
+        over = self.over()
+        for _, _, key, run_id, job, kind, status, waiting, scope in found:
+            if run_id is not None and str(run_id) not in over:
+                run = LiveRun(run_id, job, RunKind(kind), RunStatus(status), waiting=waiting, scope=scope)
+                live.setdefault(key, []).append(run)
+        now, in_force = found[0][:2]
+        return _Locked(states, live, now + self._offset(), in_force)
 
     async def _write(
-        self, connection: Connection, decision: Decision, token: UUID, at: tuple[datetime, str]
+        self,
+        connection: Connection,
+        decision: Decision,
+        token: UUID,
+        at: tuple[datetime, str],
+        *,
+        committing: bool = False,
     ) -> None:
-        """`at`: when, and under which revision."""
+        """`at`: when, and under which revision. `committing`: in the same round trip."""
         now, revision = at
         async with connection.pipeline():
             inserted = connection.cursor()
@@ -207,10 +216,11 @@ class Claims:
                 spans = [{"id": s.run, "last": s.last, "instants": s.count} for s in decision.extensions]
                 await connection.execute(sql("extend_spans"), {"rows": as_rows(spans), "now": now})
             if decision.watermarks:
-                names = ("job", "scope", "watermark", "span_run", "span_key")
-                marks = (dict(zip(names, mark, strict=True)) for mark in decision.watermarks)
-                await connection.execute(sql("move_watermarks"), {"rows": as_rows(marks)})
-        if decision.inserts:
+                marks = as_plain_rows(map(_mark, decision.watermarks))
+                await connection.execute(sql("move_watermarks"), {"rows": marks})
+            if committing:
+                await connection.commit()
+        if decision.inserts and inserted.rowcount < len(decision.inserts):
             there = {row[0] for row in await inserted.fetchall()}
             decision.inserts = [run for run in decision.inserts if run.id in there]
 
@@ -221,43 +231,59 @@ class Claims:
             "boot": self._node.boot_id,
             "token": token,
             "revision": revision,
-            "rows": as_rows(_row(run) for run in runs),
+            "rows": _rows(runs),
         }
 
 
+def _rows(runs: Sequence[NewRun]) -> str:
+    careful = any(run.parameters is not None for run in runs)
+    return (as_rows if careful else as_plain_rows)(map(_row, runs))
+
+
 def _row(run: NewRun) -> dict[str, Any]:
-    """What differs from null; this is the widest row of the busiest statement."""
-    row: dict[str, Any] = {
-        "id": str(run.id),
-        "job": run.job,
-        "scope": run.scope,
-        "kind": run.kind,
-        "status": run.status,
-        "instants": run.count,
-        "planned": run.planned and run.first is not None,
-        "concurrency": run.concurrency,
-        "attempt": run.attempt,
-    }
+    """What differs from the usual, which the statement knows: this is the widest row of the busiest one."""
+    row: dict[str, Any] = {"id": run.id, "job": run.job}
     if run.first is not None:
-        row["first"] = run.first.isoformat()
-        row["last"] = row["first"] if run.last is run.first else run.last
-    for name in _RARE:
+        row["first"] = run.first
+        if run.last is not run.first:
+            row["last"] = run.last
+        if not run.planned:
+            row["planned"] = False
+    if run.concurrency != run.job:
+        row["concurrency"] = run.concurrency
+    for name, usual in _USUAL:
         value = getattr(run, name)
-        if value is not None:
-            row[name] = value
+        if value != usual:
+            row[_COLUMNS.get(name, name)] = value
     return row
 
 
-_RARE = (
-    "reason",
-    "waiting",
-    "not_before",
-    "parameters",
-    "actor",
-    "first_run",
-    "blocked_by",
-    "message",
+_USUAL = (
+    ("scope", ""),
+    ("kind", RunKind.CRON),
+    ("status", RunStatus.RUNNING),
+    ("count", 1),
+    ("attempt", 1),
+    ("reason", None),
+    ("waiting", None),
+    ("not_before", None),
+    ("parameters", None),
+    ("actor", None),
+    ("first_run", None),
+    ("blocked_by", None),
+    ("message", None),
 )
+_COLUMNS = {"count": "instants"}
+
+
+def _mark(mark: tuple[str, str, datetime, UUID | None, str | None]) -> dict[str, Any]:
+    job, scope, watermark, span_run, span_key = mark
+    row: dict[str, Any] = {"job": job, "watermark": watermark}
+    if scope:
+        row["scope"] = scope
+    if span_run is not None:
+        row["span_run"], row["span_key"] = span_run, span_key
+    return row
 
 
 def stored(row: Sequence[Any]) -> StoredRun:

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from scheduler_daemon.database.gateway import Connection, Gateway
-from scheduler_daemon.ledger.sql import as_rows, sql
+from scheduler_daemon.ledger.sql import as_plain_rows, as_rows, sql
 from scheduler_daemon.ledger.values import NodeIdentity, Retry
 from scheduler_daemon.model import LogRecord, Outcome, RunStatus, StepRecord
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Start:
     run_id: str
     token: str
@@ -24,7 +23,7 @@ class Start:
     worker_start: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Ending:
     """An outcome with what proves that it is ours: the claim's token."""
 
@@ -61,21 +60,26 @@ class Outcomes:
             async with connection.pipeline():
                 recorded = connection.cursor()
                 if starts:
-                    await connection.execute(sql("record_started"), {"rows": as_rows(map(_start, starts))})
+                    await connection.execute(
+                        sql("record_started"), {"rows": as_plain_rows(map(_start, starts))}
+                    )
                 if batch.endings:
                     await recorded.execute(
-                        sql("record_outcomes"), {"rows": as_rows(map(_ending_row, batch.endings))}
+                        sql("record_outcomes"), {"rows": as_plain_rows(map(_ending_row, batch.endings))}
                     )
                 if batch.logs:
                     await connection.execute(
                         sql("insert_logs"),
-                        {"node": self._node.id, "rows": as_rows(map(_log_row, batch.logs))},
+                        {"node": self._node.id, "rows": as_plain_rows(map(_log_row, batch.logs))},
                     )
-            if batch.endings:
-                done = {row[0] for row in await recorded.fetchall()}
-                await _keep_late(connection, [e for e in batch.endings if UUID(e.outcome.run_id) not in done])
-                retries = [e.retry for e in batch.endings if e.retry and UUID(e.outcome.run_id) in done]
-                await insert_retries(connection, retries, self._node)
+                if not any(ending.retry for ending in batch.endings):
+                    await connection.commit()
+            done = batch.endings
+            if done and recorded.rowcount < len(done):
+                there = {str(row[0]) for row in await recorded.fetchall()}
+                done = [e for e in batch.endings if e.outcome.run_id in there]
+                await _keep_late(connection, [e for e in batch.endings if e.outcome.run_id not in there])
+            await insert_retries(connection, [e.retry for e in done if e.retry], self._node)
 
     async def prune_logs(self, before: datetime, *, batch: int) -> int:
         async with self._gateway.connection() as connection:
@@ -113,24 +117,29 @@ def _start(start: Start) -> dict[str, Any]:
 
 
 def _ending_row(ending: Ending) -> dict[str, Any]:
+    """What is rare is left out: most runs succeed without a word."""
     outcome = ending.outcome
-    return {
+    row = {
         "id": outcome.run_id,
         "token": ending.token,
         "status": outcome.status,
-        "reason": outcome.reason,
-        "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
-        "processed": outcome.items_processed,
-        "failed": outcome.items_failed,
-        "message": outcome.message,
-        "error": outcome.error,
-        "traceback": outcome.traceback,
-        "steps": [asdict(step) for step in outcome.steps] or None,
-        "logs_dropped": ending.logs_dropped or None,
-        "pid": ending.worker_pid,
-        "start": ending.worker_start,
+        **_given(
+            ("started_at", outcome.started_at),
+            ("pid", ending.worker_pid),
+            ("start", ending.worker_start),
+            ("reason", outcome.reason),
+            ("processed", outcome.items_processed),
+            ("failed", outcome.items_failed),
+            ("message", outcome.message),
+            ("error", outcome.error),
+            ("traceback", outcome.traceback),
+            ("logs_dropped", ending.logs_dropped or None),
+        ),
     }
+    if outcome.steps:
+        row["steps"] = [asdict(step) for step in outcome.steps]
+    return row
 
 
 def _log_row(record: LogRecord) -> dict[str, Any]:
@@ -139,10 +148,12 @@ def _log_row(record: LogRecord) -> dict[str, Any]:
         "level": record.level,
         "module": record.module,
         "message": record.message,
-        "run_id": record.run_id,
-        "job": record.job,
-        "fields": record.fields or None,
+        **_given(("run_id", record.run_id), ("job", record.job), ("fields", record.fields or None)),
     }
+
+
+def _given(*parts: tuple[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parts if value is not None}
 
 
 def batch_to_json(batch: Batch) -> str:

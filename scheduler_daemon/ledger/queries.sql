@@ -8,22 +8,25 @@ ORDER BY s.job, s.scope
 FOR UPDATE OF s
 
 -- live_runs --
--- What is queued or running under these keys; a statement of its own, so that it sees what the lock waited for.
-SELECT concurrency, id, job, kind, status, waiting, scope
-FROM scheduler.runs
-WHERE status IN ('queued', 'running') AND concurrency = ANY(%(keys)s)
-ORDER BY id
+-- What is queued or running under these keys, after the nodes' common time and the revision in force, which
+-- are there without any run. A statement of its own, so that it sees what the lock waited for.
+SELECT c.now, c.in_force, r.concurrency, r.id, r.job, r.kind, r.status, r.waiting, r.scope
+FROM (SELECT clock_timestamp() AS now,
+             (SELECT hash FROM scheduler.config_revisions ORDER BY id DESC LIMIT 1) AS in_force) AS c
+LEFT JOIN scheduler.runs r ON r.status IN ('queued', 'running') AND r.concurrency = ANY(%(keys)s)
+ORDER BY r.id
 
 -- insert_runs --
--- One row for each run or span.
+-- One row for each run or span. What is usual is left out: a planned run of a job under its own key.
 INSERT INTO scheduler.runs (id, job, scope, kind, status, reason, scheduled_for, last_for, instants, planned,
   concurrency, waiting, not_before, claimed_at, finished_at, parameters, actor, node, boot_id, claim_token,
   revision, attempt, first_run, blocked_by, message)
-SELECT u.id, u.job, u.scope, u.kind, u.status, u.reason, u.first, u.last, u.instants, u.planned,
-  u.concurrency, u.waiting, u.not_before, %(now)s,
+SELECT u.id, u.job, coalesce(u.scope, ''), coalesce(u.kind, 'cron'), coalesce(u.status, 'running'), u.reason,
+  u.first, coalesce(u.last, u.first), coalesce(u.instants, 1), coalesce(u.planned, u.first IS NOT NULL),
+  coalesce(u.concurrency, u.job), u.waiting, u.not_before, %(now)s,
   CASE WHEN u.status IN ('skipped', 'missed') THEN %(now)s END,
   u.parameters, u.actor, %(node)s, %(boot)s, %(token)s, %(revision)s,
-  u.attempt, u.first_run, u.blocked_by, u.message
+  coalesce(u.attempt, 1), u.first_run, u.blocked_by, u.message
 FROM json_to_recordset(%(rows)s::json) AS u(id uuid, job text, scope text, kind text, status text, reason text,
   first timestamptz, last timestamptz, instants int, planned bool, concurrency text, waiting text,
   not_before timestamptz, parameters jsonb, actor text, attempt int, first_run uuid, blocked_by uuid, message text)
@@ -39,12 +42,12 @@ FROM json_to_recordset(%(rows)s::json) AS u(id uuid, last timestamptz, instants 
 WHERE r.id = u.id
 
 -- move_watermarks --
--- Everything up to here now has its disposition.
+-- Everything up to here now has its disposition. Most schedules have an empty scope.
 UPDATE scheduler.schedules s
 SET watermark = u.watermark, span_run = u.span_run, span_key = u.span_key
 FROM json_to_recordset(%(rows)s::json)
   AS u(job text, scope text, watermark timestamptz, span_run uuid, span_key text)
-WHERE s.job = u.job AND s.scope = u.scope
+WHERE s.job = u.job AND s.scope = coalesce(u.scope, '')
 
 -- database_time --
 -- The clock that nodes share.
@@ -82,10 +85,6 @@ SET watermark = greatest(s.watermark, u.watermark),
     span_key = CASE WHEN NOT %(anew)s THEN s.span_key END
 FROM json_to_recordset(%(rows)s::json) AS u(job text, scope text, watermark timestamptz)
 WHERE s.job = u.job AND s.scope = u.scope
-
--- revision_in_force --
--- Read under the claim's lock: a node with another revision must claim nothing.
-SELECT hash FROM scheduler.config_revisions ORDER BY id DESC LIMIT 1
 
 -- clear_watermark --
 -- An operator's remedy for a watermark in the future: the job is accounted for anew from now on.

@@ -14,6 +14,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, LiteralString
 
+import orjson
+
 
 @cache
 def _statements() -> dict[str, LiteralString]:
@@ -39,6 +41,18 @@ def as_rows(rows: Iterable[Mapping[str, Any]]) -> str:
     if "\\u0000" in text:
         text = _NUL.sub(r"\1\\u2400", text)
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def as_plain_rows(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The same, several times faster, for rows without nulls whose values are of our own making: NaN would
+    become null.
+    """
+    found = list(rows)
+    try:
+        text = orjson.dumps(found, default=str).decode()
+    except TypeError:
+        return as_rows(found)
+    return _NUL.sub(r"\1\\u2400", text) if "\\u0000" in text else text
 
 
 def _finite(value: Any) -> Any:

@@ -51,7 +51,7 @@ class NodeIdentity:
     version: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Entry:
     """A planned instant to run, or a span of instants that will not be run.
 
@@ -69,7 +69,7 @@ class Entry:
     planned: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Claim:
     """Everything one job has due: it holds only while the watermark is still `watermark`."""
 

@@ -28,7 +28,7 @@ class Pulse:
         dispatcher = self._house.runner.dispatcher
         dispatcher.poke()
         still = {"engine": self._still("engine", self._house.engine.turned_at, now)}
-        if not self._house.gateway.serves(dispatcher.turning):
+        if not any(map(self._house.gateway.serves, dispatcher.turning)):
             still["dispatcher"] = self._still("dispatcher", dispatcher.turned_at, now)
         for name, still_s in still.items():
             if still_s > self._limit_s:

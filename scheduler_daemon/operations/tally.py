@@ -60,7 +60,10 @@ class Tally(RunWatcher):
         self.jobs: dict[str, JobTally] = {}
 
     def of(self, job: str) -> JobTally:
-        return self.jobs.setdefault(job, JobTally())
+        tally = self.jobs.get(job)
+        if tally is None:
+            tally = self.jobs[job] = JobTally()
+        return tally
 
     def run_started(self, order: RunOrder, start: Start) -> None:
         if order.scheduled_for is not None and order.kind is RunKind.CRON:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from scheduler_daemon.cron import CronExpression
 from scheduler_daemon.ledger.history import Override
-from scheduler_daemon.model import JobInfo, JobSpec
+from scheduler_daemon.model import DstPolicy, JobInfo, JobSpec, Misfire
+from scheduler_daemon.runner.orders import told_of
 from scheduler_daemon.runner.planning import MisfireRule, Timetable
 
 
@@ -28,10 +29,10 @@ class PlannedJob:
     info: JobInfo | None = None
     unavailable: str | None = None
     isolate: bool = False
+    rule: MisfireRule = field(init=False)
 
-    @property
-    def rule(self) -> MisfireRule:
-        return MisfireRule(policy=self.spec.misfire, window=self.spec.misfire_window)
+    def __post_init__(self) -> None:
+        self.rule = _rule(self.spec.misfire, self.spec.misfire_window)
 
 
 @dataclass(kw_only=True)
@@ -45,6 +46,7 @@ class Book:
     unscheduled_info: dict[str, JobInfo] = field(default_factory=dict)
     overrides: dict[str, Override] = field(default_factory=dict)
     scheduler_enabled: bool = True
+    _told: dict[str, str] = field(default_factory=dict)
 
     def enabled(self, job: PlannedJob) -> bool:
         """What the file says; the override is applied under the claim's lock, from the database."""
@@ -61,6 +63,13 @@ class Book:
         job = self.jobs.get(name)
         return job.spec if job is not None else self.unscheduled.get(name)
 
+    def told(self, spec: JobSpec) -> str:
+        """What a worker is told of a run of this book's job that brings no parameters of its own."""
+        known = self._told.get(spec.name)
+        if known is None:
+            known = self._told[spec.name] = told_of(spec, spec.parameters)
+        return known
+
     def tables(self) -> Mapping[Timetable, list[str]]:
         """Jobs by timetable: those that fire together need one timer."""
         tables: dict[Timetable, list[str]] = {}
@@ -76,11 +85,16 @@ class Book:
 
 
 def timetable(spec: JobSpec) -> Timetable:
-    """The timetable of a checked spec."""
-    return Timetable(expression=_parsed(spec.schedule), zone=ZoneInfo(spec.timezone), dst=spec.dst)
+    """The timetable of a checked spec; the same one for specs that agree."""
+    return _timetable(spec.schedule, spec.timezone, spec.dst)
 
 
 @lru_cache(maxsize=20_000)
-def _parsed(schedule: str) -> CronExpression:
-    """Expressions never change; a reload meets most of them again."""
-    return CronExpression.parse_schedule(schedule)
+def _timetable(schedule: str, zone: str, dst: DstPolicy) -> Timetable:
+    """They never change; a reload meets most of them again."""
+    return Timetable(expression=CronExpression.parse_schedule(schedule), zone=ZoneInfo(zone), dst=dst)
+
+
+@lru_cache(maxsize=1_000)
+def _rule(policy: Misfire, window: timedelta) -> MisfireRule:
+    return MisfireRule(policy=policy, window=window)

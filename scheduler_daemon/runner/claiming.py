@@ -7,9 +7,10 @@ from datetime import datetime
 
 from scheduler_daemon.ledger.values import Claim, Entry
 from scheduler_daemon.runner.book import Book, PlannedJob
-from scheduler_daemon.runner.planning import MisfireRule, Situation, Timetable, plan
+from scheduler_daemon.runner.planning import Situation, plan
 
-Memo = dict[tuple[Timetable, datetime, MisfireRule], tuple[Entry, ...]]
+Memo = dict[tuple[int, datetime, int], tuple[Entry, ...]]
+"""By the identity of timetable and rule, which the book keeps: cheaper than their contents."""
 
 
 def claims_of(book: Book, names: Iterable[str], at: Situation) -> list[Claim]:
@@ -20,7 +21,7 @@ def claims_of(book: Book, names: Iterable[str], at: Situation) -> list[Claim]:
 
 
 def _claim_of(book: Book, job: PlannedJob, at: Situation, memo: Memo) -> Claim | None:
-    key = (job.table, job.watermark, job.rule)
+    key = (id(job.table), job.watermark, id(job.rule))
     entries = memo.get(key)
     if entries is None:
         entries = memo[key] = plan(job.table, job.watermark, job.rule, at)

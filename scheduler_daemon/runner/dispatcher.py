@@ -5,7 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,7 +25,7 @@ import structlog
 from scheduler_daemon.clock import Clock
 from scheduler_daemon.errors import DatabaseUnavailableError, OtherRevisionError
 from scheduler_daemon.ledger.claims import Claims, Granted
-from scheduler_daemon.ledger.values import Decision, NewRun, StoredRun, new_run_id
+from scheduler_daemon.ledger.values import Claim, Decision, NewRun, StoredRun, new_run_id
 from scheduler_daemon.model import JobSpec, Overlap, RunKind, RunStatus
 from scheduler_daemon.runner.book import Book
 from scheduler_daemon.runner.claiming import claims_of
@@ -27,7 +37,10 @@ from scheduler_daemon.runner.rollover import Turnover
 from scheduler_daemon.runner.waiting import Waiting
 from scheduler_daemon.tasks import end
 
-CLAIM_AT_ONCE = 250
+CLAIM_AT_ONCE = 500
+BATCHES = 6
+CLAIMS_UNDER_WAY = 2
+"""While the database writes one batch, the next is made ready."""
 RETRY_S = 0.5
 log = structlog.get_logger(__name__)
 
@@ -46,7 +59,7 @@ class Request:
 class Dispatcher:
     """One loop. `due()` says that there may be work; `step()` does all there is.
 
-    `turning` is the task that makes, or last made, a turn; `turned_at` (monotonic) when one last came a step
+    `turning` are the tasks that make, or last made, a turn; `turned_at` (monotonic) when one last came a step
     further.
     """
 
@@ -57,7 +70,7 @@ class Dispatcher:
         self.waiting = Waiting(claims, pool, self.poke)
         self.on_outage: Callable[[Outage], None] = lambda outage: None
         self.turned_at = time.monotonic()
-        self.turning: asyncio.Task[Any] | None = None
+        self.turning: Collection[asyncio.Task[Any] | None] = ()
         self.before_turn: Callable[[], None] = lambda: None
         self.on_cancel: Callable[[list[UUID]], None] = lambda ids: None
         self.on_decided: Callable[[Decision], None] = lambda decision: None
@@ -69,6 +82,10 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+
+    def know_of_ends(self, over: Callable[[], Container[str]]) -> None:
+        """`over()`: ids of runs that have ended, and whose ends are being written."""
+        self._claims.over = over
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._loop(), name="dispatcher")
@@ -133,7 +150,7 @@ class Dispatcher:
         4. a stale watermark is read from the claim's answer, and the rest planned again.
         """
         async with self._turn:
-            self.turning = asyncio.current_task()
+            self.turning = (asyncio.current_task(),)
             self.before_turn()
             began = self._clock.now()
             if self.readiness.hold:
@@ -167,7 +184,7 @@ class Dispatcher:
     async def between_turns(self) -> AsyncIterator[None]:
         """No turn is under way, and none begins."""
         async with self._turn:
-            self.turning = asyncio.current_task()
+            self.turning = (asyncio.current_task(),)
             yield
         self.poke()
 
@@ -204,10 +221,22 @@ class Dispatcher:
         if early:
             asyncio.get_running_loop().call_later(early + 0.01, self.due, tuple(due))
         claims = claims_of(self.book, due, self.readiness.situation(self._clock.now()))
+        at_once = max(CLAIM_AT_ONCE, -(-len(claims) // BATCHES))
+        starts = range(0, len(claims), at_once)
+        batches = iter([claims[start : start + at_once] for start in starts])
+        if len(starts) < 2:
+            return await self._claim_each(batches)
+        lanes = [asyncio.create_task(self._claim_each(batches)) for _ in range(CLAIMS_UNDER_WAY)]
+        self.turning = lanes
+        await asyncio.gather(*lanes, return_exceptions=True)
+        return {job for lane in lanes for job in lane.result()}
+
+    async def _claim_each(self, batches: Iterator[Sequence[Claim]]) -> set[str]:
         again: set[str] = set()
-        for start in range(0, len(claims), CLAIM_AT_ONCE):
-            batch = claims[start : start + CLAIM_AT_ONCE]
-            again |= self._after(await self._claims.claim(batch, self._pool.capacity))
+        for batch in batches:
+            with self._pool.expecting(len(batch)) as room:
+                granted = await self._claims.claim(batch, room)
+            again |= self._after(granted)
             self.turned_at = time.monotonic()
         return again
 
@@ -229,11 +258,12 @@ class Dispatcher:
 
     def _hand_over(self, runs: Sequence[NewRun], token: UUID) -> None:
         now: list[RunOrder] = []
+        proof = str(token)
         for run in runs:
             if run.waiting == "overlap":
                 self.waiting.keys.add(run.concurrency)
                 continue
-            order = self.order(run, str(token))
+            order = self.order(run, proof)
             if order is None:
                 continue
             if run.waiting is None:
@@ -247,6 +277,7 @@ class Dispatcher:
         spec = self.book.spec(run.job)
         if spec is None:
             return None
+        own = run.parameters
         return RunOrder(
             id=str(run.id),
             token=token,
@@ -256,8 +287,9 @@ class Dispatcher:
             attempt=run.attempt,
             first_run=run.first_run,
             scheduled_for=run.scheduled_for,
-            parameters={**spec.parameters, **(run.parameters or {})},
+            parameters={**spec.parameters, **own} if own else spec.parameters,
             isolate=self._isolate(spec.name),
+            told=None if own else self.book.told(spec),
         )
 
     def _isolate(self, name: str) -> str | None:

@@ -34,7 +34,10 @@ class Health:
             self._bad[job] = f"last run {outcome.status.value.replace('_', ' ')}: {why.splitlines()[0][:200]}"
 
     def took(self, job: str, seconds: float) -> None:
-        self._durations.setdefault(job, deque(maxlen=50)).append(seconds)
+        past = self._durations.get(job)
+        if past is None:
+            past = self._durations[job] = deque(maxlen=50)
+        past.append(seconds)
 
     def look_at(self, running: Iterable[tuple[RunOrder, float]]) -> list[RunOrder]:
         """Runs, each with the monotonic time of its start; those newly found to hang come back."""

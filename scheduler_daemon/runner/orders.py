@@ -8,14 +8,15 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from scheduler_daemon.jobplane.wire import fields
 from scheduler_daemon.ledger.outcomes import Ending, Start
 from scheduler_daemon.ledger.values import NewRun, SpanExtension
 from scheduler_daemon.model import JobSpec, LogRecord, Outcome, RunKind
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class RunOrder:
-    """Everything that a worker and its guard need to know of one run."""
+    """Everything that a worker and its guard need to know of one run. `told`: see `told_of`."""
 
     id: str
     token: str
@@ -27,23 +28,30 @@ class RunOrder:
     scheduled_for: datetime | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     isolate: str | None = None
+    told: str | None = None
 
-    def message(self) -> dict[str, Any]:
+    def encoded(self) -> str:
         """The `run` message of the wire protocol."""
-        return {
-            "t": "run",
-            "id": self.id,
-            "name": self.spec.name,
-            "extension": self.spec.extension,
-            "job": self.spec.job,
-            "kind": self.kind.value,
-            "attempt": self.attempt,
-            "scheduled_for": self.scheduled_for.timestamp() if self.scheduled_for else None,
-            "parameters": dict(self.parameters),
-            "memory_limit": self.spec.memory_limit,
-            "timeout_s": self.spec.timeout.total_seconds() if self.spec.timeout else None,
-            "timezone": self.spec.timezone,
+        planned = self.scheduled_for.timestamp() if self.scheduled_for else "null"
+        told = self.told or told_of(self.spec, self.parameters)
+        return (
+            f'{{"t":"run","id":"{self.id}","kind":"{self.kind.value}","attempt":{self.attempt},'
+            f'"scheduled_for":{planned},{told}}}'
+        )
+
+
+def told_of(spec: JobSpec, parameters: Mapping[str, Any]) -> str:
+    """What a worker is told alike of every run of a job with these parameters; made once, not for each."""
+    return fields(
+        {
+            "name": spec.name,
+            "extension": spec.extension,
+            "job": spec.job,
+            "parameters": dict(parameters),
+            "memory_limit": spec.memory_limit,
+            "timeout_s": spec.timeout.total_seconds() if spec.timeout else None,
         }
+    )
 
 
 class RunEvents(Protocol):
@@ -58,7 +66,7 @@ class RunEvents(Protocol):
     def free(self) -> None: ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class EndedRun:
     """A run whose outcome is recorded (while the database is away: on disk). Not `final`: a retry follows."""
 

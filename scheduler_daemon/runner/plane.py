@@ -112,6 +112,7 @@ class JobPlane:
         *,
         on_messages: Callable[[WorkerLink, list[Message]], None],
         on_exit: Callable[[WorkerLink, int], None],
+        rest_s: Callable[[], float] = lambda: 0.0,
         isolate: str | None = None,
     ) -> WorkerLink:
         """A worker forked from the zygote; with `isolate`, a fresh process for that one extension.
@@ -126,7 +127,9 @@ class JobPlane:
             raise JobPlaneError("the job plane has no zygote that could fork a worker") from None
         if self._current is None:
             raise JobPlaneError("the job plane is stopped")
-        callbacks = Callbacks(on_messages, lambda link, status: self._on_worker_exit(on_exit, link, status))
+        callbacks = Callbacks(
+            on_messages, lambda link, status: self._on_worker_exit(on_exit, link, status), rest_s
+        )
         return await self._current.spawn(next(self._workers), isolate, callbacks)
 
     async def stop(self, grace: float) -> None:

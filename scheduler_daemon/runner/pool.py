@@ -7,23 +7,28 @@ are taken back as soon as another worker is free or may be forked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from scheduler_daemon.errors import JobPlaneError
 from scheduler_daemon.ledger.outcomes import Ending
 from scheduler_daemon.model import Outcome, RunStatus, WorkerSettings
 from scheduler_daemon.runner.orders import RunEvents, RunOrder
+from scheduler_daemon.runner.pace import Pace
 from scheduler_daemon.runner.plane import JobPlane, WorkerLink
 from scheduler_daemon.runner.slot import Slot
 
-HAND_OVER = 32
-IN_LINE = 96
 SLOW_S = 0.05
+BURST_REST_S = 0.015
+CLAIMING_REST_S = 0.04
+"""In a burst the starts come first; what workers say of them is read this often."""
 TAKEN_S = 1.0
 IDLE_S = 60.0
+REPLACE_EVERY_S = 1.0
 FORK_RETRY_S = 1.0
 DEATHS = 3
 
@@ -46,7 +51,10 @@ class Pool:
         self._stopped = False
         self._no_fork_until = 0.0
         self._edition = 0
+        self._expected = 0
         self._deaths: dict[str, int] = {}
+        self._replaced_at = float("-inf")
+        self._pace = Pace(len(os.sched_getaffinity(0)))
 
     @property
     def capacity(self) -> int:
@@ -63,7 +71,13 @@ class Pool:
 
     @property
     def _limit(self) -> int:
-        return (self.settings.max - self._taken) * (HAND_OVER + IN_LINE)
+        return (self.settings.max - self._taken) * self._pace.line
+
+    def _rest_s(self) -> float:
+        """How long a worker that was heard is left alone: not at all, except in a burst."""
+        if self._expected > self.settings.max:
+            return CLAIMING_REST_S
+        return BURST_REST_S if self.in_hand > 2 * self.settings.max else 0.0
 
     @property
     def _taken(self) -> int:
@@ -90,6 +104,16 @@ class Pool:
     async def start(self) -> None:
         self._keep_ready()
         self._watch = asyncio.create_task(self._look_after(), name="pool-watch")
+
+    @contextlib.contextmanager
+    def expecting(self, runs: int) -> Iterator[int]:
+        """So many runs are about to be submitted; for how many more there is room."""
+        room = max(0, self.capacity - self._expected)
+        self._expected += runs
+        try:
+            yield room
+        finally:
+            self._expected -= runs
 
     def submit(self, orders: Iterable[RunOrder]) -> None:
         self._pending.extend(orders)
@@ -136,16 +160,28 @@ class Pool:
         self._pump()
         self._keep_ready()
 
-    def slot_freed(self, slot: Slot, run_id: str) -> None:
+    def run_done(self, run_id: str, took_s: float | None) -> None:
         self._where.pop(run_id, None)
+        if took_s is not None:
+            self._pace.took(took_s)
         self._deaths.pop(run_id, None)
+
+    def _freed(self, slot: Slot) -> None:
+        """Of what it had, a worker has ended some."""
         if not slot.handed:
             slot.idle_since = time.monotonic()
-            if slot.runs_done >= self.settings.recycle_after:
-                slot.stop()
+            self._replace(slot)
         self._pump()
         self._check_empty()
         self._events.free()
+
+    def _replace(self, slot: Slot) -> None:
+        """By a fresh one, if it has done its share of runs. In a burst not all at once: forks take time."""
+        now = time.monotonic()
+        calm = self._rest_s() == 0.0 or now - self._replaced_at > REPLACE_EVERY_S
+        if slot.runs_done >= self.settings.recycle_after and slot.idle and calm:
+            self._replaced_at = now
+            slot.stop()
 
     def returned(self, slot: Slot, orders: Sequence[RunOrder]) -> None:
         for order in orders:
@@ -157,24 +193,23 @@ class Pool:
         """Give what waits to whoever is free, and fork for the rest."""
         if not self._pending or self.paused:
             return
+        share = self._pace.share(len(self._pending), self.settings.max)
+        many = len(self._pending) > 2 * self.settings.max
         for slot in self._slots:
-            if slot.ready and len(slot.handed) <= self._top_up(slot):
-                self._feed(slot)
+            if slot.ready and (wanted := min(share, self._room(slot, many))) > 0:
+                self._feed(slot, wanted)
                 if not self._pending:
                     return
         self._fork_for_pending()
 
-    def _top_up(self, slot: Slot) -> int:
-        """A worker gets more before it runs dry, but not behind a run that is slow."""
+    def _room(self, slot: Slot, many: bool) -> int:
+        """How many runs a worker may be given: of many, before it runs dry; none behind one that is slow."""
+        if not slot.handed:
+            return self._pace.line
         slow = slot.current is not None and time.monotonic() - slot.current_since > SLOW_S
-        busy = len(self._pending) > 2 * self.settings.max
-        return HAND_OVER // 4 if busy and not slow and slot.runs_done else 0
+        return self._pace.line - len(slot.handed) if many and not slow and slot.runs_done else 0
 
-    def _feed(self, slot: Slot) -> None:
-        share = -(-len(self._pending) // max(1, self.settings.max))
-        if slot.handed:
-            share = max(share, HAND_OVER // 2)
-        wanted = min(share, HAND_OVER)
+    def _feed(self, slot: Slot, wanted: int) -> None:
         orders: list[RunOrder] = []
         passed: list[RunOrder] = []
         while self._pending and len(orders) < wanted:
@@ -212,7 +247,10 @@ class Pool:
         slot, edition = Slot(self, self._events, isolate), self._edition
         try:
             link = await self._plane.spawn(
-                on_messages=self._on_messages, on_exit=self._on_exit, isolate=isolate
+                on_messages=self._on_messages,
+                on_exit=self._on_exit,
+                rest_s=self._rest_s,
+                isolate=isolate,
             )
         except JobPlaneError:
             self._no_fork_until = time.monotonic() + FORK_RETRY_S
@@ -228,8 +266,12 @@ class Pool:
 
     def _on_messages(self, link: WorkerLink, messages: list[dict[str, Any]]) -> None:
         slot = self._by_link.get(link)
-        if slot is not None:
-            slot.receive(messages)
+        if slot is None:
+            return
+        done = slot.runs_done
+        slot.receive(messages)
+        if slot.runs_done != done:
+            self._freed(slot)
 
     def _on_exit(self, link: WorkerLink, status: int) -> None:
         slot = self._by_link.pop(link, None)
@@ -268,6 +310,7 @@ class Pool:
             self._pump()
             self._keep_ready()
             for slot in self._slots:
+                self._replace(slot)
                 if len(slot.handed) > 1 and self._slow(slot, now) and self._room_elsewhere(slot):
                     slot.take_back()
             self._let_go(now)

@@ -24,7 +24,7 @@ DELAY_S = 0.03
 FULL_DISK_S = 1.0
 LAST_PATIENCE_S = 10.0
 MAX_LOGS_HELD = 20_000
-LOGS_AT_ONCE = 1_000
+LOGS_AT_ONCE = 2_500
 log = structlog.get_logger(__name__)
 
 

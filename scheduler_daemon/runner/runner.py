@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from scheduler_daemon.runner.recorder import Recorder
 from scheduler_daemon.runner.retries import retry_of
 from scheduler_daemon.runner.streams import Streams
 
+MOST_UNWRITTEN = 1_000
 NOT_RUN = (RunStatus.SKIPPED, RunStatus.MISSED)
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,11 @@ class Runner:
         self.pool, self.dispatcher = pool, dispatcher
         dispatcher.on_cancel = lambda ids: self._spawn(self._cancel_all(ids))
         dispatcher.on_decided = self._decided
+        dispatcher.know_of_ends(self._over)
+
+    def _over(self) -> Container[str]:
+        """Runs that have ended and are being recorded. A database that falls behind gets no more to do."""
+        return self._ended.keys() if len(self._ended) <= MOST_UNWRITTEN else ()
 
     def started(self, order: RunOrder, start: Start) -> None:
         self.recorder.started(start, order)
@@ -67,7 +74,8 @@ class Runner:
 
     def ended(self, order: RunOrder, ending: Ending) -> None:
         outcome = self.redactor.outcome(ending.outcome)
-        ending = replace(ending, outcome=outcome)
+        if outcome is not ending.outcome:
+            ending = replace(ending, outcome=outcome)
         known = self.dispatcher.book.spec(order.spec.name) is not None
         if known and (retry := retry_of(order, outcome)) is not None:
             ending = replace(ending, retry=retry)
@@ -283,7 +291,13 @@ def _moment(at: float | None) -> str | None:
     """For people, and for machines that read times."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, fraction = divmod(at, 1)
+    return f"{_second(int(second))}.{int(fraction * 1000):03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _duration_ms(outcome: Outcome) -> float | None:

@@ -22,7 +22,7 @@ WHY = {"timeout": "timed out", "cancelled": "cancelled", "shutdown": "the daemon
 class Owner(Protocol):
     """The pool, as far as a slot needs it."""
 
-    def slot_freed(self, slot: Slot, run_id: str) -> None: ...
+    def run_done(self, run_id: str, took_s: float | None) -> None: ...
     def returned(self, slot: Slot, orders: Sequence[RunOrder]) -> None: ...
     def cancel(self, run_id: str, reason: str) -> bool: ...
 
@@ -61,7 +61,7 @@ class Slot:
         if not self.handed:
             self.handed_since = time.monotonic()
         self.handed.update((order.id, order) for order in orders)
-        self.link.send([order.message() for order in orders])
+        self.link.send_encoded(order.encoded() for order in orders)
 
     def take_back(self) -> None:
         """Ask for what has not started: the current run turned out slow."""
@@ -137,7 +137,8 @@ class Slot:
         self.runs_done += 1
         self._events.ended(order, self._ending(order, message, started))
         self._asked.pop(order.id, None)
-        self._owner.slot_freed(self, order.id)
+        began = message.get("started_at")
+        self._owner.run_done(order.id, None if began is None else message["finished_at"] - began)
 
     def _on_returned(self, message: Mapping[str, Any]) -> None:
         self.taking_back = False

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import structlog
 
 from scheduler_daemon.errors import JobPlaneError
-from scheduler_daemon.jobplane.wire import Decoder, Message, encode
+from scheduler_daemon.jobplane.wire import Decoder, Message, encode, frame
 from scheduler_daemon.runner.wellformed import check
 
 _LAST_BYTES_S = 1.0
@@ -22,11 +24,13 @@ _shared = memoryview(bytearray(32 * 1024))  # a turn of the loop takes no more o
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """`on_messages`: one frame of what a worker says (wire.py). `on_exit`: it is gone, with its exit code
-    or minus the signal, and nothing of it comes after."""
+    """`on_messages`: what a worker says (wire.py), a message or more. `on_exit`: it is gone, with its exit
+    code or minus the signal, and nothing of it comes after. `rest_s` says after each reading how long the
+    next may wait: what comes meanwhile is then read at once."""
 
     on_messages: Callable[[WorkerLink, list[Message]], None]
     on_exit: Callable[[WorkerLink, int], None]
+    rest_s: Callable[[], float] = lambda: 0.0
 
 
 class WorkerLink(asyncio.BufferedProtocol):
@@ -50,7 +54,7 @@ class WorkerLink(asyncio.BufferedProtocol):
         self.post_mortem: str | None = None
         self._callbacks = callbacks
         self._kill = kill
-        self._decoder = Decoder()
+        self._decoder = Decoder(orjson.loads)
         self._transport: asyncio.Transport | None = None
         self._writer: _Writer | None = None
         self._status: int | None = None
@@ -62,6 +66,11 @@ class WorkerLink(asyncio.BufferedProtocol):
         """One frame; buffered where the worker does not read at once. To one that is gone: nothing."""
         if self._writer is not None:
             self._writer.write(encode(messages))
+
+    def send_encoded(self, messages: Iterable[str]) -> None:
+        """The same for messages that are JSON already."""
+        if self._writer is not None:
+            self._writer.write(frame(messages))
 
     def kill(self, signum: int) -> None:
         """Through its zygote, which for SIGKILL ends all its descendants, too."""
@@ -78,6 +87,12 @@ class WorkerLink(asyncio.BufferedProtocol):
         self._writer = _Writer(transport.get_extra_info("socket"))
         transport.pause_reading()
 
+    def rest(self, seconds: float) -> None:
+        """Read nothing for so long; then, what has come meanwhile at once."""
+        if self._transport and self._transport.is_reading():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(seconds, self.listen)
+
     def listen(self) -> None:
         if self._transport and not self._closed:
             self._transport.resume_reading()
@@ -88,17 +103,18 @@ class WorkerLink(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
-            frames = self._decoder.feed(_shared[:nbytes])
-            for frame in frames:
-                check(frame)
+            messages = list(itertools.chain.from_iterable(self._decoder.feed(_shared[:nbytes])))
+            check(messages)
         except JobPlaneError as error:
             log.error("a worker is killed for what it said", pid=self.pid, why=str(error))
             self.kill(9)
             if self._transport:
                 self._transport.abort()
             return
-        for frame in frames:
-            self._callbacks.on_messages(self, frame)
+        if messages:
+            self._callbacks.on_messages(self, messages)
+        if rest_s := self._callbacks.rest_s():
+            self.rest(rest_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
@@ -147,6 +163,7 @@ class _Writer:
         self._sock: socket.socket | None = socket.socket(fileno=os.dup(sock.fileno()))
         self._sock.setblocking(False)
         self._unsent = bytearray()
+        self._watching = False
 
     def write(self, data: bytes) -> None:
         if self._sock is None:
@@ -170,8 +187,11 @@ class _Writer:
                 del self._unsent[: self._sock.send(self._unsent)]
         except BlockingIOError:
             loop.add_writer(self._sock, self._push)
+            self._watching = True
             return
         except OSError:
             self.close()
             return
-        loop.remove_writer(self._sock)
+        if self._watching:
+            loop.remove_writer(self._sock)
+            self._watching = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 from collections import deque
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 from scheduler_daemon.clock import Clock
 from scheduler_daemon.model import Outcome, RunStatus
 from scheduler_daemon.runner.orders import RunOrder
-from scheduler_daemon.runner.pool import HAND_OVER, IN_LINE
+from scheduler_daemon.runner.pace import SHORTEST_LINE
 from scheduler_daemon.testing.values import Cue, Play, Plays
 
 
@@ -50,8 +51,12 @@ class Stage:
 
     @property
     def capacity(self) -> int:
-        limit = self.workers * (HAND_OVER + IN_LINE)
+        limit = self.workers * SHORTEST_LINE
         return max(0, limit - len(self._pending) - len(self._running))
+
+    @contextlib.contextmanager
+    def expecting(self, runs: int) -> Iterator[int]:
+        yield self.capacity
 
     def submit(self, orders: Iterable[RunOrder]) -> None:
         self._pending.extend(orders)

@@ -86,7 +86,7 @@ class Parts:
         book = Book(jobs={s.name: PlannedJob(spec=s, table=timetable(s), watermark=NOON) for s in self.jobs})
         self.dispatcher = SimpleNamespace(
             turned_at=0.0,
-            turning=None,
+            turning=(None,),
             waiting=[1, 2],
             readiness=SimpleNamespace(hold=self.hold),
             poke=self._poke,

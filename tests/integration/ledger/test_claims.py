@@ -247,6 +247,21 @@ async def test_the_copies_of_an_every_node_job_run_side_by_side(make_node: MakeN
     ]
 
 
+async def test_a_run_that_has_ended_is_in_nobodys_way_though_its_row_does_not_say_so_yet(
+    make_node: MakeNode, runs: Runs
+) -> None:
+    """Ends are written some milliseconds later, in batches: too late for the instant that comes just then."""
+    node = await make_node("a")
+    (first,) = (await node.claim(due("a", cron(1)))).decision.runs()
+    skipped = await node.claim(due("a", cron(2), after=1))
+    assert [run.status for run in skipped.decision.inserts] == [RunStatus.SKIPPED]
+
+    node.claims.over = lambda: {str(first.id)}
+    (second,) = (await node.claim(due("a", cron(3), after=2))).decision.runs()
+    _, _, blocker = await node.by_hand("a")
+    assert (second.status, blocker) == (RunStatus.RUNNING, second.id)
+
+
 async def test_a_thousand_claims_are_one_transaction_of_two_round_trips(
     make_node: MakeNode, query: Query
 ) -> None:

@@ -85,3 +85,30 @@ async def test_what_waits_for_workers_that_are_taken_waits_in_the_ledger(
     scene.open("taken-1")
     await heard.end(second)
     assert pool.capacity == room
+
+
+async def test_a_worker_that_has_done_its_share_of_runs_is_replaced(make_pool: MakePool) -> None:
+    pool, heard = await make_pool(min=1, max=1, recycle_after=2)
+    await until(lambda: len(ready(pool)) == 1)
+    old = ready(pool)
+    for number in range(2):
+        run = order("gate", {"gate": f"share-{number}"}, timeout=0.05)
+        pool.submit([run])
+        await heard.end(run)
+    await until(lambda: len(ready(pool)) == 1 and ready(pool) != old)
+
+
+async def test_in_a_burst_workers_are_replaced_one_by_one(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forks take the time that the runs of the burst need."""
+    monkeypatch.setattr(module, "REPLACE_EVERY_S", 3600.0)
+    monkeypatch.setattr(Pool, "_rest_s", lambda self: 0.001)
+    pool, heard = await make_pool(min=2, max=2, recycle_after=1)
+    await until(lambda: len(ready(pool)) == 2)
+    old = ready(pool)
+    runs = [order("gate", {"gate": f"burst-{n}"}, timeout=0.05) for n in range(2)]
+    pool.submit(runs)
+    await heard.end(*runs)
+    await until(lambda: len(ready(pool)) == 2 and ready(pool) != old)
+    assert len(set(old) & set(ready(pool))) == 1
