@@ -62,6 +62,9 @@ class RunningDaemon:
         self.folder = Path(tempfile.mkdtemp(prefix="lateness-"))
         write_extension(self.folder / "extension")
         self.config = write_configuration(self.folder, schedules, workers)
+        self.start()
+
+    def start(self) -> None:
         self.began = time.time()
         self.log = (self.folder / "log").open("w")
         self.process = subprocess.Popen(
@@ -93,10 +96,13 @@ class RunningDaemon:
         with psycopg.connect(f"host={sockets} dbname=scheduler user=postgres") as connection:
             return connection.execute(statement).fetchall()  # type: ignore[arg-type]
 
-    def stop(self) -> None:
+    def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
         self.log.close()
+
+    def stop(self) -> None:
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -170,14 +176,22 @@ def idle(count: int) -> dict[str, float]:
     return result
 
 
-def first_fire(count: int) -> float:
-    """Seconds from the start of the process to the first fire that it planned itself."""
+def first_fire(count: int) -> tuple[float, float]:
+    """Seconds from the start of the process to the first fire that it planned itself: on a new state
+    directory, in which the database is made first, and at the next start."""
     daemon = RunningDaemon(["* * * * * *"] + [f"{n % 60} {n // 60 % 60} 0 1 1 *" for n in range(count - 1)])
-    time.sleep(2.5)
-    rows = daemon.query(
-        "SELECT extract(epoch FROM min(started_at)) FROM scheduler.runs WHERE status = 'succeeded'"
-    )
+    first = _until_a_fire(daemon)
+    daemon.end()
+    daemon.start()
+    again = _until_a_fire(daemon)
     daemon.stop()
+    return first, again
+
+
+def _until_a_fire(daemon: RunningDaemon) -> float:
+    time.sleep(2.5)
+    ours = f"status = 'succeeded' AND started_at > to_timestamp({daemon.began})"
+    rows = daemon.query(f"SELECT extract(epoch FROM min(started_at)) FROM scheduler.runs WHERE {ours}")
     return float(rows[0][0]) - daemon.began  # type: ignore[arg-type]
 
 
@@ -212,8 +226,9 @@ def main() -> None:
             f"ready after {r['ready']:.1f} s"
         )
     if wanted.idle:
-        first = first_fire(10_000)
-        print(f"first fire with 10,000 jobs: {first:.1f} s after the start of the process")
+        first, again = first_fire(10_000)
+        print(f"first fire with 10,000 jobs: {again:.1f} s after the start of the process")
+        print(f"  ({first:.1f} s at the very first one, which makes the database)")
     if wanted.json:
         print(json.dumps(table))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 import yaml
 
@@ -23,6 +24,7 @@ class ScalarError(ValueError):
     """A scalar that is something else than it looks like, or cannot be kept."""
 
 
+@lru_cache(maxsize=10_000)
 def implied_tag(text: str) -> str:
     """The tag that YAML 1.1 gives to a plain scalar."""
     resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], [])
