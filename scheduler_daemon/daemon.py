@@ -57,7 +57,6 @@ DATABASE_PATIENCE = timedelta(seconds=60)
 LAST_WORD_S = 5.0
 STOP_MARGIN = timedelta(seconds=45)
 DATABASE_RESTART_S = (0.1, 1.0, 5.0)
-YOUNG_OBJECTS = 20_000
 log = structlog.get_logger(__name__)
 Announce = Callable[[House], None]
 
@@ -337,7 +336,6 @@ def _settle_memory() -> None:
     """What a start made stays: the collector would stop everything each time to look through it."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:
