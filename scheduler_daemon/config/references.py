@@ -47,13 +47,16 @@ class _References:
 
     def expand(self, node: Node, path: tuple[str | int, ...]) -> Node:
         if isinstance(node.value, dict):
-            entries = {
-                name: replace(entry, node=self.expand(entry.node, (*path, name)))
-                for name, entry in node.value.items()
-            }
-            return mapping(node.place, entries)
+            expanded = {name: self.expand(entry.node, (*path, name)) for name, entry in node.value.items()}
+            if all(expanded[name] is entry.node for name, entry in node.value.items()):
+                return node
+            return mapping(
+                node.place, {name: replace(e, node=expanded[name]) for name, e in node.value.items()}
+            )
         if isinstance(node.value, tuple):
-            return sequence(node.place, [self.expand(n, (*path, i)) for i, n in enumerate(node.value)])
+            items = [self.expand(n, (*path, i)) for i, n in enumerate(node.value)]
+            unchanged = all(new is old for new, old in zip(items, node.value, strict=True))
+            return node if unchanged else sequence(node.place, items)
         if isinstance(node.value, str) and "${" in node.value:
             return self._expand_text(node, node.value, path)
         return node

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,23 +114,28 @@ def job_specs(root: Node, checked: Root) -> tuple[JobSpec, ...]:
     """In the order of the configuration."""
     jobs = root.find("scheduler", "jobs")
     nodes = jobs.items if jobs else ()
+    names = {file: shown(file) for file in {node.place.file for node in nodes}}
     return tuple(
-        _job_spec(node, job, checked.timezone)
+        _job_spec(node, job, checked.timezone, names)
         for node, job in zip(nodes, checked.scheduler.jobs, strict=True)
     )
 
 
-def _job_spec(node: Node, job: Job, timezone: str) -> JobSpec:
-    values: dict[str, Any] = {name: getattr(job, name) for name in Job.model_fields}
+def _job_spec(node: Node, job: Job, timezone: str, names: Mapping[Path, str]) -> JobSpec:
+    values: dict[str, Any] = {name: getattr(job, name) for name in _OF_JOB}
     values |= {
         "timezone": job.timezone or timezone,
         "dst": DstPolicy(gap=job.dst.gap, overlap=job.dst.overlap),
         "concurrency": job.concurrency or "",
-        "position": _position(node),
-        "schedule_position": _position(node.child("schedule") or node),
+        "position": _position(node, names),
+        "schedule_position": _position(node.child("schedule") or node, names),
     }
     return JobSpec(**values)
 
 
-def _position(node: Node) -> str:
-    return f"{shown(node.place.file)}:{node.place.line}:{node.place.column}"
+_OF_JOB = tuple(Job.model_fields)
+
+
+def _position(node: Node, names: Mapping[Path, str]) -> str:
+    file, line, column = node.place
+    return f"{names.get(file) or shown(file)}:{line}:{column}"

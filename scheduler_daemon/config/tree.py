@@ -18,9 +18,11 @@ class Place(NamedTuple):
     column: int = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Node:
-    """One value. `text` is a scalar as written (references to secrets unexpanded).
+    """One value; not changed once it is there (but not frozen: that costs a large file a third of a second).
+
+    `text` is a scalar as written (references to secrets unexpanded).
 
     `inset` is the number of columns from `place` to the text's first character (1 where it is in quotes),
     or None where the text does not stand in the file as it is (escapes, several lines).
@@ -84,7 +86,7 @@ class Node:
             yield from item.walk()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Entry:
     """A key's place and its value."""
 
