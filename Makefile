@@ -14,7 +14,7 @@ run: $(STAMP) ## Set everything up and run the daemon: embedded PostgreSQL, docs
 	@exec $(BIN)/scheduler-daemon run --config config/config.yaml
 
 test: $(STAMP) ## Set up what is missing and run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(STAMP) ## Format, lint, types, layers, and the shipped configuration
 	$(BIN)/ruff format --check .

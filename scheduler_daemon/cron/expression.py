@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from scheduler_daemon.cron.canonical import canonical
@@ -52,11 +53,12 @@ class CronExpression:
         return cls(read(text))
 
     @classmethod
-    def parse_schedule(cls, text: str) -> Self:
-        """Read a job's schedule: six or seven fields or a nickname, but `@reboot`. Raises CronError."""
-        expression = cls.parse(text)
-        refuse_as_schedule(text)
-        return expression
+    def parse_schedule(cls, text: str) -> CronExpression:
+        """Read a job's schedule: six or seven fields or a nickname, but `@reboot`. Raises CronError.
+
+        The same text gives the same expression: a configuration is checked, bound and planned.
+        """
+        return _schedule(text)
 
     @property
     def reboot(self) -> bool:
@@ -172,3 +174,10 @@ def _floor(moment: datetime) -> int:
 def _ceiling(moment: datetime) -> int:
     since = moment - EPOCH
     return since.days * DAY_S + since.seconds + (since.microseconds > 0)
+
+
+@lru_cache(maxsize=20_000)
+def _schedule(text: str) -> CronExpression:
+    expression = CronExpression.parse(text)
+    refuse_as_schedule(text)
+    return expression
