@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,11 @@ from scheduler_daemon.jobplane.wire import (
     Message,
     encode,
     encode_split,
+    frame,
     receive,
 )
-from scheduler_daemon.model import JobSpec
+from scheduler_daemon.model import JobSpec, RunKind
+from scheduler_daemon.runner.orders import RunOrder, told_of
 
 FRAMES = st.lists(
     st.lists(st.fixed_dictionaries({"t": st.text(), "n": st.integers()}), max_size=4), max_size=5
@@ -89,3 +93,38 @@ def test_a_discovery_is_told_in_plain_json() -> None:
 
     assert message["jobs"] == [{"name": "a", "extension": "e", "job": "j", "parameters": {"x": 1}}]
     assert (message["base_dir"], message["state_dir"], message["database_url"]) == ("/b", "/s", None)
+
+
+@pytest.mark.parametrize("made_before", [True, False])
+def test_what_a_worker_is_told_of_a_run(made_before: bool) -> None:
+    parameters = {"text": 'a "quoted" \n line', "list": [1, None, {"ä": 0.5}], "day": date(2026, 1, 2)}
+    spec = JobSpec(name="n", extension="e", job="j", schedule="@daily", timeout=timedelta(seconds=2))
+    order = RunOrder(
+        id="0192-7",
+        token="t",
+        spec=spec,
+        kind=RunKind.CATCH_UP,
+        attempt=2,
+        scheduled_for=datetime(2026, 5, 1, 12, tzinfo=UTC),
+        parameters=parameters,
+        told=told_of(spec, parameters) if made_before else None,
+    )
+    by_hand = RunOrder(id="1", token="t", spec=spec, kind=RunKind.MANUAL)
+    (messages,) = Decoder().feed(frame([order.encoded(), by_hand.encoded()]))
+    shared = {"t": "run", "name": "n", "extension": "e", "job": "j", "memory_limit": None, "timeout_s": 2.0}
+    assert messages == [
+        {
+            **shared,
+            "id": "0192-7",
+            "kind": "catch_up",
+            "attempt": 2,
+            "scheduled_for": 1777636800.0,
+            "parameters": {**parameters, "day": "2026-01-02"},
+        },
+        {**shared, "id": "1", "kind": "manual", "attempt": 1, "scheduled_for": None, "parameters": {}},
+    ]
+
+
+def test_a_message_that_the_quick_encoder_refuses_is_sent_all_the_same() -> None:
+    messages = [{"t": "log", "message": "a lone \ud800", "n": 2**70}]
+    assert list(chain.from_iterable(Decoder().feed(b"".join(encode_split(messages))))) == messages
