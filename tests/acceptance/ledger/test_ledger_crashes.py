@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from itertools import pairwise
@@ -19,6 +20,14 @@ def children(pid: int) -> list[int]:
 def pid_of(daemon: Daemon) -> int:
     assert daemon.process is not None
     return daemon.process.pid
+
+
+def ends_on_disk(daemon: Daemon) -> set[str]:
+    """The runs whose ends wait there for the database; log lines may be there before them."""
+    spool = daemon.folder / "state" / "spool.jsonl"
+    lines = spool.read_text().splitlines(keepends=True) if spool.exists() else []
+    batches = [json.loads(line) for line in lines if line.endswith("\n")]
+    return {ending["outcome"]["run_id"] for batch in batches for ending in batch["endings"]}
 
 
 def test_a_killed_daemon_takes_its_workers_with_it_and_the_next_one_settles_its_runs(stage: Stage) -> None:
@@ -129,7 +138,8 @@ def test_an_outcome_on_disk_outlives_a_killed_daemon(stage: Stage) -> None:
     stage.open("shut")
     stage.until(lambda: daemon.client.get("/v1/status")["database_away_since"])
     stage.until(lambda: daemon.client.get("/v1/status")["running"] == 1)
-    stage.until(lambda: daemon.client.get("/v1/status")["spool_bytes"])
+    stage.until(lambda: told in ends_on_disk(daemon))
+    assert daemon.client.get("/v1/status")["spool_bytes"]
     daemon.stop(signal.SIGKILL)
     stage.cut(allow=True)
     daemon.start()
