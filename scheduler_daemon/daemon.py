@@ -153,6 +153,7 @@ class Daemon:
         outcomes = Outcomes(gateway, node)
         recorder = Recorder(outcomes, Spool(settings.state_dir / "spool.jsonl"))
         runner = Runner(recorder=recorder, outcomes=outcomes, presence=presence)
+        claims.over = runner.over
         pool = Pool(plane, settings.workers, runner)
         runner.wire(pool, Dispatcher(claims=claims, book=Book(), pool=pool, clock=clock, scope=scope))
         books = Books(presence=presence, history=history, outcomes=outcomes)
@@ -199,6 +200,7 @@ class Daemon:
         self._exits.callback(runner.streams.end)
         if self._stop.is_set():
             return
+        _settle_memory()
         startup = StartupRuns(house.edition.bindings, dispatcher, runner)
         await startup.hand_out(house.clock.now())
         await self._start_loops(dispatcher)
@@ -207,7 +209,6 @@ class Daemon:
         await startup.ended(settings.startup_timeout, self._stop)
         if not self._stop.is_set():
             house.ready = True
-            _settle_memory()
             systemd.notify(ready=True)
             self._watchdog.look()
             self._announce(house)

@@ -53,7 +53,9 @@ class Outcomes:
         self._node = node
 
     async def write(self, batch: Batch) -> None:
-        """One transaction. An outcome that comes after a verdict of `lost` is kept as its late outcome."""
+        """One transaction. An outcome that comes after a verdict of `lost` is kept as its late outcome, which
+        may be a second transaction.
+        """
         ended = {ending.outcome.run_id for ending in batch.endings}
         starts = [start for start in batch.starts if start.run_id not in ended]
         async with self._gateway.connection() as connection:

@@ -38,8 +38,7 @@ def as_rows(rows: Iterable[Mapping[str, Any]]) -> str:
         text = _dump(kept)
     except ValueError:
         text = _dump(_finite(kept))
-    if "\\u0000" in text:
-        text = _NUL.sub(r"\1\\u2400", text)
+    text = _without_nul(text)
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
@@ -52,6 +51,10 @@ def as_plain_rows(rows: Iterable[Mapping[str, Any]]) -> str:
         text = orjson.dumps(found, default=str).decode()
     except TypeError:
         return as_rows(found)
+    return _without_nul(text)
+
+
+def _without_nul(text: str) -> str:
     return _NUL.sub(r"\1\\u2400", text) if "\\u0000" in text else text
 
 

@@ -46,7 +46,7 @@ class Book:
     unscheduled_info: dict[str, JobInfo] = field(default_factory=dict)
     overrides: dict[str, Override] = field(default_factory=dict)
     scheduler_enabled: bool = True
-    _told: dict[str, str] = field(default_factory=dict)
+    _told: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def enabled(self, job: PlannedJob) -> bool:
         """What the file says; the override is applied under the claim's lock, from the database."""

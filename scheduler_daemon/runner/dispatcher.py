@@ -10,7 +10,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Container,
     Iterable,
     Iterator,
     Mapping,
@@ -82,10 +81,6 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-
-    def know_of_ends(self, over: Callable[[], Container[str]]) -> None:
-        """`over()`: ids of runs that have ended, and whose ends are being written."""
-        self._claims.over = over
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._loop(), name="dispatcher")

@@ -8,6 +8,7 @@ LINE_S = 0.25
 SHORTEST_LINE = 128
 LONGEST_LINE = 640
 """How many runs wait with one worker, at most: what it does in LINE_S, at the pace of the last runs."""
+SHORTEST_S = 1e-6
 WEIGHT = 1 / 256
 """Of one more run in what a run typically takes."""
 
@@ -16,17 +17,18 @@ class Pace:
     """Until runs have shown otherwise, they are taken to be long."""
 
     def __init__(self, processors: int) -> None:
-        self._processors = max(1, processors)
+        self._processors = processors
         self._typical_s = SPELL_S
 
     def took(self, seconds: float) -> None:
         """One more run has ended."""
-        self._typical_s += (max(0.0, seconds) - self._typical_s) * WEIGHT
+        typical_s = self._typical_s + (max(0.0, seconds) - self._typical_s) * WEIGHT
+        self._typical_s = max(SHORTEST_S, typical_s)
 
     @property
     def line(self) -> int:
         """How many runs one worker may have, the one that it runs among them."""
-        return min(LONGEST_LINE, max(SHORTEST_LINE, int(LINE_S / max(self._typical_s, 1e-6))))
+        return min(LONGEST_LINE, max(SHORTEST_LINE, int(LINE_S / self._typical_s)))
 
     def share(self, waiting: int, workers: int) -> int:
         """How many of those that wait each of so many workers gets: an equal part; but of many short runs at
@@ -34,6 +36,6 @@ class Pace:
         """
         if waiting <= workers:
             return 1
-        equal = -(-waiting // max(1, workers))
-        for_each_processor = -(-waiting // max(1, min(workers, self._processors)))
-        return max(equal, min(int(SPELL_S / max(self._typical_s, 1e-6)), for_each_processor))
+        equal = -(-waiting // workers)
+        for_each_processor = -(-waiting // min(workers, self._processors))
+        return max(equal, min(int(SPELL_S / self._typical_s), for_each_processor))

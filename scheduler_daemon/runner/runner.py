@@ -60,9 +60,8 @@ class Runner:
         self.pool, self.dispatcher = pool, dispatcher
         dispatcher.on_cancel = lambda ids: self._spawn(self._cancel_all(ids))
         dispatcher.on_decided = self._decided
-        dispatcher.know_of_ends(self._over)
 
-    def _over(self) -> Container[str]:
+    def over(self) -> Container[str]:
         """Runs that have ended and are being recorded. A database that falls behind gets no more to do."""
         return self._ended.keys() if len(self._ended) <= MOST_UNWRITTEN else ()
 

@@ -30,7 +30,7 @@ class Callbacks:
 
     on_messages: Callable[[WorkerLink, list[Message]], None]
     on_exit: Callable[[WorkerLink, int], None]
-    rest_s: Callable[[], float] = lambda: 0.0
+    rest_s: Callable[[], float]
 
 
 class WorkerLink(asyncio.BufferedProtocol):
@@ -87,12 +87,6 @@ class WorkerLink(asyncio.BufferedProtocol):
         self._writer = _Writer(transport.get_extra_info("socket"))
         transport.pause_reading()
 
-    def rest(self, seconds: float) -> None:
-        """Read nothing for so long; then, what has come meanwhile at once."""
-        if self._transport and self._transport.is_reading():
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(seconds, self.listen)
-
     def listen(self) -> None:
         if self._transport and not self._closed:
             self._transport.resume_reading()
@@ -113,8 +107,10 @@ class WorkerLink(asyncio.BufferedProtocol):
             return
         if messages:
             self._callbacks.on_messages(self, messages)
-        if rest_s := self._callbacks.rest_s():
-            self.rest(rest_s)
+        rest_s = self._callbacks.rest_s()
+        if rest_s and self._transport:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(rest_s, self.listen)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
